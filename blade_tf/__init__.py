@@ -1,0 +1,35 @@
+"""Learned, spatially adaptive filters that solve the PDEs of image processing at coarse resolution.
+
+Source: "Solving Image PDEs with a Shallow Network" (Getreuer, Milanfar, Luo; arXiv 2110.08327).
+"""
+
+from blade_tf.integrate import euler, evolve, midpoint, sum_rates, trajectory
+from blade_tf.layers import Blade
+from blade_tf.models import BladeRate, EvolutionModel, load, load_pretrained, pretrained_names
+from blade_tf.ops import blade_filter, blade_select, implementation
+from blade_tf.pdes import PDES, TVFlow, solve
+from blade_tf.selection import Selection, quantile_thresholds
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PDES",
+    "Blade",
+    "BladeRate",
+    "EvolutionModel",
+    "Selection",
+    "TVFlow",
+    "blade_filter",
+    "blade_select",
+    "euler",
+    "evolve",
+    "implementation",
+    "load",
+    "load_pretrained",
+    "midpoint",
+    "pretrained_names",
+    "quantile_thresholds",
+    "solve",
+    "sum_rates",
+    "trajectory",
+]

@@ -1,0 +1,83 @@
+"""Applies a model to images and image files."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from blade_tf import image_io, models
+
+__all__ = ["apply_files", "apply_image"]
+
+
+def apply_image(model: models.EvolutionModel, image: np.ndarray, steps: int | None = None, dt: float | None = None) -> np.ndarray:
+    """Evolves one image [H, W, C] by a model: float32 of the same shape. Values are not clipped.
+
+    Args:
+      model: its dt and number of steps are the defaults.
+      image: float, in the intensities that the model was trained with ([0, 1]); its grid is the model's operating grid.
+      steps: number of time steps.
+      dt: length of a time step, in the model's unit.
+    """
+    if image.ndim != 3:
+        raise ValueError(f"image: expected [H, W, C], got {image.dtype} {list(image.shape)}")
+    return model.evolve(tf.constant(image[np.newaxis], tf.float32), steps, dt)[0].numpy()
+
+
+def _pairs(source: pathlib.Path, target: pathlib.Path) -> list[tuple[pathlib.Path, pathlib.Path]]:
+    if source.is_dir():
+        if target.exists() and not target.is_dir():
+            raise ValueError(f"output: expected a folder, as the input is one, got the file {target}")
+        if target.resolve() == source.resolve():
+            raise ValueError(f"output: expected another folder than the input, got {target}")
+        found = [path for path in image_io.find_images(source) if not path.resolve().is_relative_to(target.resolve())]
+        return [(path, target / path.relative_to(source)) for path in found]
+    target = target / source.name if target.is_dir() else target
+    if target.resolve() == source.resolve():
+        raise ValueError(f"output: expected another file than the input, got {target}")
+    return [(source, target)]
+
+
+def apply_files(
+    model: str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    steps: int | None = None,
+    dt: float | None = None,
+) -> dict[str, str]:
+    """Evolves an image file, or each image of a folder, and writes results of the same depth with the same alpha.
+
+    Args:
+      model: what `blade_tf.load` takes.
+      source: an image file or a folder.
+      target: an image file, or a folder that receives the results under the same relative names.
+      steps: number of time steps; by default the model's.
+      dt: length of a time step; by default the model's.
+
+    Returns:
+      For each file that could not be read or written, the reason.
+
+    Raises:
+      ValueError: for an unknown model, steps or dt that make no sense, a missing input, or an output over the input.
+    """
+    source, target = pathlib.Path(source), pathlib.Path(target)
+    if not source.exists():
+        raise ValueError(f"input: {source} does not exist")
+    loaded = models.load(model)
+    loaded.evolve(tf.zeros([1, 0, 0, 1]), steps, dt)  # refuses steps and dt before any file is touched
+    failed = {}
+    pairs = _pairs(source, target)
+    for read_from, write_to in tqdm.tqdm(pairs, desc="apply", unit="image", disable=len(pairs) == 1):
+        try:
+            image = image_io.read_image(read_from)
+            pixels = apply_image(loaded, image.pixels, steps, dt)
+            write_to.parent.mkdir(parents=True, exist_ok=True)
+            image_io.write_image(write_to, dataclasses.replace(image, pixels=pixels))
+        except (image_io.ImageError, OSError) as error:
+            failed[str(read_from)] = str(error)
+    return failed

@@ -1,0 +1,64 @@
+"""The configuration of a model, from photographs to filters: every key with its default.
+
+A file under configs/ holds `get_config()`, which takes `default()` and changes what differs. Keys are locked: a misspelt one is
+an error that names the nearest.
+"""
+
+from __future__ import annotations
+
+import ml_collections
+
+__all__ = ["default"]
+
+GRAY = 1 / 255
+
+
+def default() -> ml_collections.ConfigDict:
+    """The paper's form of BLADE for TV flow; lengths in pixels of the operating grid, intensities in [0, 1]."""
+    c = ml_collections.ConfigDict()
+    c.name = "tv_flow_paper"
+    c.seed = 0
+
+    c.pde = ml_collections.ConfigDict()
+    c.pde.name = "tv_flow"
+    c.pde.parameters = ml_collections.ConfigDict({"epsilon": 0.1 * GRAY})
+
+    c.reference = ml_collections.ConfigDict()
+    c.reference.scale = 4  # the reference grid is this much finer than the operating grid
+    c.reference.dt = 0.005 * GRAY
+    c.reference.steps_per_frame = 255  # M of section 2.3: a model's step spans M * dt
+    c.reference.frames = 10  # after the initial one
+
+    c.data = ml_collections.ConfigDict()
+    c.data.min_side = 512  # photographs are area-downscaled by the largest integer that leaves the shorter side this long
+    c.data.crop = 384  # side of a square crop, in pixels of the reference grid
+    c.data.crops_per_image = 3
+    c.data.images_per_shard = 4
+    c.data.validation_every = 5  # every 5th photograph is for validation
+
+    c.model = ml_collections.ConfigDict()
+    c.model.form = "plain"
+    c.model.footprint = (5, 5)
+    c.model.method = "euler"
+    c.model.selection = ml_collections.ConfigDict()
+    c.model.selection.orientations = 24
+    c.model.selection.rho = 1.0
+    c.model.selection.strength_quantiles = (0.5, 0.8)  # thresholds at these quantiles of the training data
+    c.model.selection.coherence_quantiles = (1 / 3, 2 / 3)
+
+    c.train = ml_collections.ConfigDict()
+    c.train.steps = 1500
+    c.train.batch = 6
+    c.train.crop = 80  # side of the operating grid's windows, cut at random from the crops
+    c.train.learning_rate = 2e-3  # in whitened coordinates; linear warm-up, then cosine decay to 0
+    c.train.warmup_steps = 100
+    c.train.betas = (0.9, 0.99)
+    c.train.loss = "log_mse"
+    c.train.feature_model = ""  # for the loss "features": a file that keras.models.load_model reads
+    c.train.ridge = 1e-5  # of the least-squares start, relative to each bin's mean eigenvalue
+    c.train.whitening_ridge = 1e-3  # likewise, of the coordinates that the end-to-end training works in
+    c.train.checkpoint_every = 200
+    c.train.summary_every = 100
+    c.train.validate_every = 500
+
+    return c.lock()

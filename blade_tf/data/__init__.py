@@ -1,0 +1,1 @@
+"""Training data: reference sequences of photographs, as TFRecord shards."""

@@ -1,0 +1,166 @@
+"""From a plain folder of photographs to TFRecord shards of reference sequences, in parallel and restartable."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pathlib
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ml_collections
+import numpy as np
+import tqdm
+
+from blade_tf import files, image_io, parallel, pdes
+from blade_tf.data import records, reference
+
+__all__ = ["INDEX", "load_index", "prepare", "training_crops"]
+
+INDEX = "dataset.json"
+
+
+def training_crops(image: np.ndarray, data: ml_collections.ConfigDict, rng: np.random.Generator) -> list[np.ndarray]:
+    """Random square crops of a photograph's luma, float32 [crop, crop, 1], on the reference grid.
+
+    The photograph is first averaged over blocks of the largest integer side that leaves its shorter side `data.min_side` long.
+
+    Raises:
+      ValueError: for a photograph smaller than a crop.
+    """
+    luma = image_io.luma(image)
+    factor = max(1, min(luma.shape[:2]) // data.min_side)
+    height, width = luma.shape[0] // factor, luma.shape[1] // factor
+    blocks = luma[: height * factor, : width * factor].reshape(height, factor, width, factor, 1)
+    luma = blocks.mean((1, 3), dtype=np.float64).astype(np.float32)
+    if min(height, width) < data.crop:
+        raise ValueError(f"expected at least {data.crop} x {data.crop} pixels, got {width} x {height}")
+    corners = [(rng.integers(height - data.crop + 1), rng.integers(width - data.crop + 1)) for _ in range(data.crops_per_image)]
+    return [luma[y : y + data.crop, x : x + data.crop] for y, x in corners]
+
+
+def _sequences(path: pathlib.Path, name: str, config: ml_collections.ConfigDict) -> list[np.ndarray]:
+    rng = np.random.default_rng([config.seed, zlib.crc32(name.encode())])
+    crops = training_crops(image_io.read_image(path).pixels, config.data, rng)
+    return [reference.reference_sequence(crop, config) for crop in crops]
+
+
+def _prepare_shard(config_json: str, folder: str, output: str, shard: str, names: list[str]) -> dict[str, Any]:
+    config = ml_collections.ConfigDict(json.loads(config_json))
+    unreadable: dict[str, str] = {}
+
+    def encoded() -> Iterator[bytes]:
+        for name in names:
+            try:
+                sequences = _sequences(pathlib.Path(folder, name), name, config)
+            except ValueError as error:
+                unreadable[name] = str(error)
+                continue
+            for frames in sequences:
+                yield records.encode(frames, name)
+
+    count = records.write_shard(pathlib.Path(output, shard + ".tfrecord"), encoded())
+    report = {"shard": shard, "images": len(names), "sequences": count, "unreadable": unreadable}
+    files.write_json(pathlib.Path(output, shard + ".json"), report)
+    return report
+
+
+def _plan(names: list[str], data: ml_collections.ConfigDict) -> dict[str, list[str]]:
+    every = data.validation_every
+    parts = {"validation": names[every // 2 :: every] if every else []}
+    parts["train"] = [name for name in names if name not in set(parts["validation"])]
+    plan = {}
+    for part, members in parts.items():
+        groups = [members[i : i + data.images_per_shard] for i in range(0, len(members), data.images_per_shard)]
+        plan.update({f"{part}-{i:05d}-of-{len(groups):05d}": group for i, group in enumerate(groups)})
+    return plan
+
+
+def _check(config: ml_collections.ConfigDict) -> None:
+    pdes.build(config.pde.name, **config.pde.parameters)
+    if config.data.crop < 1 or config.data.crop % config.reference.scale:
+        raise ValueError(f"data.crop: expected a multiple of reference.scale = {config.reference.scale}, got {config.data.crop}")
+    for key in ("min_side", "crops_per_image", "images_per_shard"):
+        if config.data[key] < 1:
+            raise ValueError(f"data.{key}: expected at least 1, got {config.data[key]}")
+
+
+def relevant(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The part of a config that prepared data depend on, as plain JSON."""
+    return json.loads(json.dumps({key: config[key].to_dict() for key in ("pde", "reference", "data")} | {"seed": config.seed}))
+
+
+def prepare(
+    config: ml_collections.ConfigDict,
+    images: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    workers: int | None = None,
+    log: Callable[[str], None] = tqdm.tqdm.write,
+) -> dict[str, Any]:
+    """Writes the reference sequences of a folder of photographs as TFRecord shards for training and validation.
+
+    Each shard is written whole or not at all; a run that was interrupted continues with the shards that are missing. The split
+    and the crops depend on the photographs' names and config.seed alone, not on the number of workers.
+
+    Args:
+      config: see `blade_tf.config`.
+      images: the folder; JPEG, PNG and TIFF files in it and below are used, unreadable ones are named and left out.
+      output: a new folder, or one that an earlier run of the same config and photographs began.
+      workers: number of processes; by default one for each processor.
+      log: receives a line for each photograph that is left out.
+
+    Returns:
+      What dataset.json then holds: the counts, the photographs left out with the reasons, and the config.
+
+    Raises:
+      ValueError: for a config that makes no sense, if no photograph is usable, or `output` holds data of another config or other photographs.
+      OSError: if `output` cannot be written.
+    """
+    _check(config)
+    folder, out = pathlib.Path(images), pathlib.Path(output)
+    names = [path.relative_to(folder).as_posix() for path in image_io.find_images(folder)]
+    shards = _plan(names, config.data)
+    plan = {"config": relevant(config), "shards": shards}
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / INDEX).exists():
+        earlier = json.loads((out / INDEX).read_text())
+        if {key: earlier.get(key) for key in plan} != plan:
+            raise ValueError(f"output: {out} holds data of another config or other photographs; choose a new folder")
+    else:
+        files.write_json(out / INDEX, plan)
+
+    reports, missing = [], {}
+    for shard, members in shards.items():
+        if (out / (shard + ".json")).exists() and (out / (shard + ".tfrecord")).exists():
+            reports.append(json.loads((out / (shard + ".json")).read_text()))
+        else:
+            missing[shard] = members
+    job = functools.partial(_prepare_shard, json.dumps(relevant(config)), str(folder), str(out))
+    for report in parallel.run(job, list(missing.items()), workers=workers, description="prepare", unit="shard"):
+        reports.append(report)
+        for name, reason in report["unreadable"].items():
+            log(f"left out {name}: {reason}")
+
+    unreadable = {name: reason for report in reports for name, reason in report["unreadable"].items()}
+    summary = plan | {
+        "images": len(names) - len(unreadable),
+        "sequences": {part: sum(r["sequences"] for r in reports if r["shard"].startswith(part)) for part in ("train", "validation")},
+        "unreadable": dict(sorted(unreadable.items())),
+    }
+    if not summary["sequences"]["train"]:
+        raise ValueError(f"images: no usable photograph among the {len(names)} in {folder}; {json.dumps(unreadable)}")
+    files.write_json(out / INDEX, summary)
+    return summary
+
+
+def load_index(data: str | os.PathLike[str]) -> dict[str, Any]:
+    """The dataset.json of a prepared folder; ValueError if the folder was not prepared, or not to its end."""
+    path = pathlib.Path(data) / INDEX
+    if not path.exists():
+        raise ValueError(f"data: {data} holds no {INDEX}; prepare it with blade-prepare")
+    index = json.loads(path.read_text())
+    if "sequences" not in index:
+        raise ValueError(f"data: {data} is not complete; run the same blade-prepare command again to continue it")
+    return index

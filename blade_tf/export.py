@@ -1,0 +1,67 @@
+"""SavedModels of evolution models."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from blade_tf import models, ops
+
+__all__ = ["export", "export_model"]
+
+
+def export(
+    model: str | os.PathLike[str], output: str | os.PathLike[str], *, portable: bool = False, channels: int = 1
+) -> None:
+    """Exports what `blade_tf.load` takes: see `export_model`."""
+    export_model(models.load(model), output, portable=portable, channels=channels)
+
+
+def export_model(
+    model: models.EvolutionModel, output: str | os.PathLike[str], *, portable: bool = False, channels: int = 1
+) -> None:
+    """Writes a SavedModel with batch, height and width open.
+
+    Signatures: `serving_default(image)` evolves by the model's own steps and dt; `evolve(image, steps, dt)` by given ones, int32
+    and float32 scalars. image: float32 [N, H, W, channels]; the output is called "output".
+
+    Args:
+      model: the model; for 3 channels the filters are selected by luma.
+      output: a new folder; it appears only when complete.
+      portable: use stock TensorFlow operations, so that the SavedModel loads without blade_tf.
+      channels: the number of channels.
+
+    Raises:
+      ValueError: if `output` exists, or channels < 1.
+    """
+    path = pathlib.Path(output)
+    if path.exists():
+        raise ValueError(f"output: {path} exists; choose a new folder")
+    if channels < 1:
+        raise ValueError(f"channels: expected at least 1, got {channels}")
+    image = tf.TensorSpec([None, None, None, channels], tf.float32, "image")
+    steps, dt = tf.TensorSpec([], tf.int32, "steps"), tf.TensorSpec([], tf.float32, "dt")
+
+    def serve(image: tf.Tensor) -> dict[str, Any]:
+        return {"output": model.evolve(image)}
+
+    def evolve(image: tf.Tensor, steps: tf.Tensor, dt: tf.Tensor) -> dict[str, Any]:
+        return {"output": model.evolve(image, steps, dt)}
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        # An archive traces each endpoint as it is added.
+        with ops.implementation("stock" if portable or not ops.uses_native() else "native"):
+            archive = keras.export.ExportArchive()
+            archive.track(model)
+            archive.add_endpoint("serving_default", serve, [image])
+            archive.add_endpoint("evolve", evolve, [image, steps, dt])
+            archive.write_out(str(partial), verbose=False)
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,78 @@
+"""Files that appear under their final name complete or not at all."""
+
+import contextlib
+import io
+import json
+import math
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["atomic_write", "write_json", "write_npz", "write_text"]
+
+PathLike = str | os.PathLike[str]
+
+
+def atomic_write(path: PathLike, data: bytes) -> None:
+    """Writes a temporary file in the same folder, then renames it to `path`: readers see the old file or the new one.
+
+    Raises:
+      OSError: the folder is missing, read-only or full; the subclass that fits, naming `path`. The temporary file is
+        removed, and a file already under this name is left as it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".blade-{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write: {error.strerror}", str(path)) from error
+    finally:
+        _remove(temporary)
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """Writes UTF-8 text atomically; see `atomic_write`."""
+    atomic_write(path, text.encode())
+
+
+def write_json(path: PathLike, data: Any) -> None:
+    """Writes strict JSON atomically: NaN and infinities become null, numpy scalars and arrays plain numbers and lists.
+
+    Raises:
+      OSError: see `atomic_write`.
+      TypeError: data holds an object that JSON does not know.
+    """
+    write_text(path, json.dumps(_strict(data), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_npz(path: PathLike, arrays: dict[str, np.ndarray]) -> bytes:
+    """Writes arrays atomically as an uncompressed .npz, the same bytes for the same arrays; returns those bytes."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    atomic_write(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _strict(data: Any) -> Any:
+    if hasattr(data, "tolist"):
+        data = data.tolist()
+    if isinstance(data, dict):
+        return {key: _strict(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_strict(value) for value in data]
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    return data
+
+
+def _remove(path: Path) -> None:
+    # The error that matters is the one on its way, not this clean-up's.
+    with contextlib.suppress(OSError):
+        path.unlink()

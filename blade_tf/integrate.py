@@ -1,0 +1,64 @@
+"""Time stepping: an integrator makes a step out of a rate, and steps follow one another.
+
+A rate is a function u -> du/dt; rates add. A step is a function u -> next u. Reference solvers, training and applications share
+these integrators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+__all__ = ["INTEGRATORS", "euler", "evolve", "midpoint", "sum_rates", "trajectory"]
+
+Rate = Callable[[tf.Tensor], tf.Tensor]
+Step = Callable[[tf.Tensor], tf.Tensor]
+
+
+def sum_rates(*rates: Rate) -> Rate:
+    """The rate u -> sum_i rates[i](u): further terms on the right-hand side (eq 2.10)."""
+    if not rates:
+        raise ValueError("rates: expected at least one, got none")
+
+    def total(u: tf.Tensor) -> tf.Tensor:
+        value = rates[0](u)
+        for rate in rates[1:]:
+            value += rate(u)
+        return value
+
+    return total
+
+
+def euler(rate: Rate, dt: Any) -> Step:
+    """Explicit Euler (eq 2.6): `u' = u + dt rate(u)`."""
+    return lambda u: u + tf.cast(dt, u.dtype) * rate(u)
+
+
+def midpoint(rate: Rate, dt: Any) -> Step:
+    """Explicit midpoint (eq 2.7): `u' = u + dt rate(u + dt / 2 rate(u))`; twice the evaluations of `euler`."""
+    return lambda u: u + tf.cast(dt, u.dtype) * rate(u + tf.cast(0.5 * dt, u.dtype) * rate(u))
+
+
+INTEGRATORS: dict[str, Callable[[Rate, Any], Step]] = {"euler": euler, "midpoint": midpoint}
+
+
+def trajectory(step: Step, u: tf.Tensor, steps: int) -> list[tf.Tensor]:
+    """The states after 1, ..., `steps` steps, unrolled."""
+    states = []
+    for _ in range(steps):
+        u = step(u)
+        states.append(u)
+    return states
+
+
+def evolve(step: Step, u: tf.Tensor, steps: Any) -> tf.Tensor:
+    """The state after `steps` steps, an integer or an integer tensor, in a loop that holds one state."""
+    shape = u.shape
+    return tf.while_loop(
+        lambda i, _: i < steps,
+        lambda i, v: (i + 1, tf.ensure_shape(step(v), shape)),
+        (tf.constant(0), u),
+        shape_invariants=(tf.TensorShape([]), shape),
+    )[1]

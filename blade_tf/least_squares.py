@@ -1,0 +1,94 @@
+"""Closed-form filters: for each bin, the least-squares fit of a linear filter to the time derivative."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+__all__ = ["NormalEquations", "difference_basis", "patch_differences"]
+
+
+def difference_basis(footprint: tuple[int, int]) -> np.ndarray:
+    """B [R * S, R * S - 1] with h = B a: one coefficient for each difference of a neighbour to the centre; h sums to zero."""
+    taps = footprint[0] * footprint[1]
+    centre = taps // 2
+    basis = np.delete(np.eye(taps), centre, axis=1)
+    basis[centre] = -1.0
+    return basis
+
+
+def patch_differences(image: np.ndarray, footprint: tuple[int, int]) -> np.ndarray:
+    """Differences of each pixel's neighbours to it, borders replicated: float32 [N, H, W] -> [N * H * W, R * S - 1]."""
+    rows, columns = footprint
+    pad = ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2))
+    patches = np.lib.stride_tricks.sliding_window_view(np.pad(image, pad, mode="edge"), footprint, axis=(1, 2))
+    patches = patches.reshape(-1, rows * columns)
+    centre = rows * columns // 2
+    return np.delete(patches, centre, axis=1) - patches[:, centre : centre + 1]
+
+
+@dataclasses.dataclass
+class NormalEquations:
+    """Sums of x x^T and x y over the pixels of each bin, x the patch differences and y the target.
+
+    Attributes:
+      gram: float64 [K, D, D].
+      moment: float64 [K, D].
+      count: int64 [K].
+      energy: sum of y^2 over all bins.
+    """
+
+    gram: np.ndarray
+    moment: np.ndarray
+    count: np.ndarray
+    energy: float = 0.0
+
+    @classmethod
+    def zeros(cls, bins: int, size: int) -> NormalEquations:
+        """Those of no pixel."""
+        return cls(np.zeros((bins, size, size)), np.zeros((bins, size)), np.zeros(bins, np.int64))
+
+    def add(self, x: np.ndarray, y: np.ndarray, selection: np.ndarray) -> None:
+        """Adds pixels: x [P, D], y [P], selection [P]."""
+        self.energy += float(np.dot(y, y))
+        order = np.argsort(selection, kind="stable")
+        x, y = x[order], y[order]
+        ends = np.cumsum(np.bincount(selection, minlength=len(self.count)))
+        for k, (start, end) in enumerate(zip(np.r_[0, ends[:-1]], ends, strict=True)):
+            if end > start:
+                part = x[start:end]
+                self.gram[k] += part.T @ part
+                self.moment[k] += part.T @ y[start:end]
+                self.count[k] += end - start
+
+    def total(self) -> NormalEquations:
+        """All bins as one."""
+        sums = (array.sum(0, keepdims=True) for array in (self.gram, self.moment, self.count))
+        return NormalEquations(*sums, self.energy)
+
+    def _damping(self, ridge: float) -> np.ndarray:
+        size = self.gram.shape[1]
+        mean = np.trace(self.gram, axis1=1, axis2=2) / size
+        # The second term keeps bins solvable that saw no pixel or flat ones only.
+        return ridge * (mean + 1e-3 * mean.sum() / max(self.count.sum(), 1) + 1e-30)
+
+    def solve(self, ridge: float, prior: np.ndarray | None = None) -> np.ndarray:
+        """argmin_a sum (x^T a - y)^2 + damping |a - prior|^2 for each bin: [K, D]; a bin without pixels takes the prior.
+
+        Args:
+          ridge: the damping relative to the bin's mean eigenvalue.
+          prior: [D]; by default zero.
+        """
+        prior = np.zeros(self.moment.shape[1]) if prior is None else prior
+        damping = self._damping(ridge)[:, None]
+        gram = self.gram + damping[..., None] * np.eye(len(prior))
+        return np.linalg.solve(gram, (self.moment + damping * prior)[..., None])[..., 0]
+
+    def whitening(self, ridge: float) -> np.ndarray:
+        """W [K, D, D] = (mean of x x^T in the bin + damping)^(-1/2): steps of equal length in p change x^T W p equally; 0 if empty."""
+        count = np.maximum(self.count, 1)[:, None, None]
+        damping = self._damping(ridge)[:, None, None] * np.eye(self.gram.shape[1])
+        values, vectors = np.linalg.eigh((self.gram + damping) / count)
+        roots = (vectors / np.sqrt(values)[:, None, :]) @ vectors.transpose(0, 2, 1)
+        return np.where(self.count[:, None, None] > 0, roots, 0.0)

@@ -1,0 +1,72 @@
+"""Training losses of a trajectory: functions of the predicted and the reference states, both [N, F, H, W, C]."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+import keras
+import ml_collections
+import tensorflow as tf
+
+__all__ = ["LOSSES", "build", "features", "l2", "log_mse", "ssim"]
+
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def l2(predicted: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+    """Eq 2.8: sum over the frames of the squared L2 norm of the difference; mean over the batch."""
+    return tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(predicted, reference), axis=[1, 2, 3, 4]))
+
+
+def log_mse(predicted: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+    """Mean over the batch of log(sum over the frames of the mean squared error + 1e-6): images of any contrast count alike."""
+    mse = tf.reduce_mean(tf.math.squared_difference(predicted, reference), axis=[2, 3, 4])
+    return tf.reduce_mean(tf.math.log(tf.reduce_sum(mse, axis=1) + 1e-6))
+
+
+def _frames(trajectory: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(trajectory, tf.concat([[-1], tf.shape(trajectory)[2:]], 0))
+
+
+def ssim(predicted: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+    """1 - SSIM (Wang et al. 2004; 11 x 11 Gaussian window of 1.5 px, range 1), mean over the frames."""
+    return 1.0 - tf.reduce_mean(tf.image.ssim(_frames(predicted), _frames(reference), max_val=1.0))
+
+
+def features(model: keras.Model) -> Loss:
+    """Mean squared difference of a Keras model's outputs (all of them), such as VGG's activations.
+
+    The model takes images [N, H, W, C] in [0, 1]; gray images are repeated to its number of channels.
+    """
+    model.trainable = False
+    channels = model.inputs[0].shape[-1] or 1
+
+    def loss(predicted: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+        repeats = channels // predicted.shape[-1]
+        outputs = [tf.nest.flatten(model(tf.repeat(_frames(x), repeats, axis=-1), training=False)) for x in (predicted, reference)]
+        return tf.add_n([tf.reduce_mean(tf.math.squared_difference(a, b)) for a, b in zip(*outputs, strict=True)])
+
+    return loss
+
+
+def _from_file(train: ml_collections.ConfigDict) -> Loss:
+    if not train.feature_model:
+        raise ValueError("train.feature_model: expected a file that keras.models.load_model reads, got ''")
+    return features(keras.models.load_model(train.feature_model))
+
+
+LOSSES: dict[str, Callable[[ml_collections.ConfigDict], Loss]] = {
+    "l2": lambda _: l2,
+    "log_mse": lambda _: log_mse,
+    "ssim": lambda _: ssim,
+    "features": _from_file,
+}
+
+
+def build(train: ml_collections.ConfigDict) -> Loss:
+    """The loss that the "train" part of a config names."""
+    if train.loss not in LOSSES:
+        near = difflib.get_close_matches(train.loss, LOSSES, 1)
+        raise ValueError(f"train.loss: unknown loss {train.loss!r}" + (f", did you mean {near[0]!r}?" if near else f", expected one of {sorted(LOSSES)}"))
+    return LOSSES[train.loss](train)

@@ -1,0 +1,57 @@
+"""Independent jobs in processes of their own, with a progress bar."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tqdm
+
+__all__ = ["run"]
+
+
+def _one_thread() -> None:
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def run(
+    function: Callable[..., Any],
+    jobs: Sequence[tuple[Any, ...]],
+    *,
+    workers: int | None = None,
+    description: str = "",
+    unit: str = "job",
+) -> Iterator[Any]:
+    """Yields function(*job) for each job as they end, in any order; the first error stops the rest and is raised.
+
+    Args:
+      function: of a module, so that a fresh process can import it; each process computes with one thread.
+      jobs: the argument lists.
+      workers: number of processes; by default one for each processor.
+      description: stands before the progress bar.
+      unit: what a job is.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers: expected at least 1, got {workers}")
+    if not jobs:
+        return
+    count = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    context = multiprocessing.get_context("spawn")
+    with (
+        tqdm.tqdm(total=len(jobs), desc=description, unit=unit) as progress,
+        concurrent.futures.ProcessPoolExecutor(count, context, _one_thread) as pool,
+    ):
+        futures = [pool.submit(function, *job) for job in jobs]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                result = future.result()
+                progress.update()
+                yield result
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

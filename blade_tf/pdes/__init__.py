@@ -1,0 +1,97 @@
+"""The equations, each with its reference scheme, and their solver."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from blade_tf import integrate
+from blade_tf.pdes.tv_flow import TVFlow
+
+__all__ = ["PDE", "PDES", "TVFlow", "build", "solve"]
+
+
+class PDE(Protocol):
+    """What an equation offers: a frozen dataclass of its parameters, with a step on images [N, H, W, C]."""
+
+    conserves_mass: bool
+    maximum_principle: bool
+
+    def step(self, u: tf.Tensor, dt: Any, grid_step: Any) -> tf.Tensor:
+        """The next state after a time dt; grid_step is the distance of two pixels."""
+
+    def stable_dt(self, grid_step: float) -> float:
+        """The largest dt at which the scheme is proved stable."""
+
+
+PDES: dict[str, Callable[..., PDE]] = {"tv_flow": TVFlow}
+
+
+def build(name: str, **parameters: float) -> PDE:
+    """The equation of this name; ValueError for an unknown name or parameter (with the nearest one)."""
+    if name not in PDES:
+        near = difflib.get_close_matches(name, PDES, 1)
+        raise ValueError(f"pde: unknown name {name!r}" + (f", did you mean {near[0]!r}?" if near else f", expected one of {sorted(PDES)}"))
+    known = [field.name for field in dataclasses.fields(PDES[name])]  # type: ignore[arg-type]
+    for key in parameters:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            raise ValueError(f"pde {name}: unknown parameter {key!r}" + (f", did you mean {near[0]!r}?" if near else f", expected {known}"))
+    return PDES[name](**parameters)
+
+
+@functools.lru_cache(maxsize=64)
+def _advance(kind: type, names: tuple[str, ...]) -> Any:
+    # Parameters are tensors, so that a search over them, dt or the number of steps compiles once for each image size.
+    @tf.function(jit_compile=True)
+    def advance(u: tf.Tensor, dt: tf.Tensor, steps: tf.Tensor, grid_step: tf.Tensor, values: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        pde = kind(**dict(zip(names, values, strict=True)))
+        return integrate.evolve(lambda v: pde.step(v, dt, grid_step), u, steps)
+
+    return advance
+
+
+def solve(
+    pde: PDE,
+    u: Any,
+    *,
+    dt: float,
+    steps: int,
+    frames: int = 1,
+    grid_step: float = 1.0,
+    observe: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+) -> tf.Tensor:
+    """Solves an equation by its reference scheme, compiled by XLA, and keeps some of the states.
+
+    Args:
+      pde: the equation.
+      u: the initial state, float32 or float64 [N, H, W, C].
+      dt: length of a time step.
+      steps: number of time steps between two kept states, at least 0.
+      frames: number of kept states after the initial one.
+      grid_step: distance of two pixels.
+      observe: what is kept of a state, such as its mean over blocks of pixels.
+
+    Returns:
+      [N, frames + 1, ...]: observe(u), then the observed states at the times k * steps * dt, k = 1, ..., frames.
+    """
+    u = tf.convert_to_tensor(u)
+    if u.dtype not in (tf.float32, tf.float64) or u.shape.rank != 4:
+        raise ValueError(f"u: expected float32 or float64 [N, H, W, C], got {u.dtype.name} {list(u.shape)}")
+    for name, value, positive in (("dt", dt, True), ("grid_step", grid_step, True), ("steps", steps, False), ("frames", frames, False)):
+        if not np.isfinite(value) or value < 0 or (positive and value == 0):
+            raise ValueError(f"{name}: expected a {'positive' if positive else 'non-negative'} number, got {value!r}")
+    parameters = {field.name: getattr(pde, field.name) for field in dataclasses.fields(pde)}  # type: ignore[arg-type]
+    advance = _advance(type(pde), tuple(parameters))
+    values = tuple(tf.constant(value, u.dtype) for value in parameters.values())
+    kept = [observe(u)]
+    for _ in range(frames):
+        u = advance(u, tf.constant(dt, u.dtype), tf.constant(steps), tf.constant(grid_step, u.dtype), values)
+        kept.append(observe(u))
+    return tf.stack(kept, axis=1)

@@ -1,0 +1,25 @@
+"""Pictures of filters and results, tables, charts, and one self-contained HTML page; numpy and Pillow alone."""
+
+from blade_tf.report.charts import bar_chart, line_chart
+from blade_tf.report.page import code, compare, facts, figure, figure_svg, html_page, paragraph, table
+from blade_tf.report.pictures import error_image, filter_mosaic, selection_image, side_by_side, to_uint8
+from blade_tf.report.tables import text_table
+
+__all__ = [
+    "bar_chart",
+    "code",
+    "compare",
+    "error_image",
+    "facts",
+    "figure",
+    "figure_svg",
+    "filter_mosaic",
+    "html_page",
+    "line_chart",
+    "paragraph",
+    "selection_image",
+    "side_by_side",
+    "table",
+    "text_table",
+    "to_uint8",
+]

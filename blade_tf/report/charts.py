@@ -1,0 +1,133 @@
+"""Charts as inline SVG: text in the page's colour, series in its --series-k, described for screen readers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+__all__ = ["bar_chart", "line_chart"]
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a7a7a")
+_DASHES = ("", "7 4", "2 3", "9 3 2 3")
+_LETTER = 7.2  # estimated width of a letter at 13 px
+_LINE = 17
+
+
+def line_chart(
+    series: Mapping[str, Sequence[float]],
+    *,
+    title: str,
+    x: Sequence[float] | None = None,
+    x_label: str = "",
+    y_label: str = "",
+) -> str:
+    """One line for each named series over x (1, 2, ... by default); values that are not finite are left out.
+
+    Raises:
+      ValueError: a series is not as long as x, or nothing can be drawn.
+    """
+    points = {name: list(zip(x or range(1, len(ys) + 1), ys, strict=not x)) for name, ys in series.items()}
+    if x is not None and any(len(ys) != len(x) for ys in series.values()):
+        raise ValueError(f"series: expected {len(x)} values each, got {[len(ys) for ys in series.values()]}")
+    shown = [(a, b) for line in points.values() for a, b in line if math.isfinite(b)]
+    if not shown:
+        raise ValueError("series: expected at least one finite value")
+    ticks = _ticks(min(b for _, b in shown), max(b for _, b in shown))
+    first, last = min(a for a, _ in shown), max(a for a, _ in shown)
+    left, top, plot_width, plot_height = 56.0, 28.0, 460.0, 270.0
+    width = left + plot_width + 16 + _LETTER * max(map(len, series))
+    height = top + plot_height + 46
+
+    def px(value: float) -> float:
+        return left + plot_width * ((value - first) / (last - first) if last > first else 0.5)
+
+    def py(value: float) -> float:
+        return top + plot_height * (ticks[-1] - value) / (ticks[-1] - ticks[0])
+
+    parts = [_text(0, 14, y_label)]
+    for tick in ticks:
+        parts += [_rule(left, py(tick), left + plot_width, py(tick)), _text(left - 8, py(tick) + 4, f"{tick:g}", "end")]
+    for tick in sorted({a for a, _ in shown}) if len({a for a, _ in shown}) <= 12 else _ticks(first, last)[1:-1]:
+        parts.append(_text(px(tick), top + plot_height + 20, f"{tick:g}", "middle"))
+    parts.append(_text(left + plot_width / 2, height - 4, x_label, "middle"))
+    ends: list[tuple[float, int, str]] = []
+    for k, (name, line) in enumerate(points.items()):
+        line = [(a, b) for a, b in line if math.isfinite(b)]
+        if not line:
+            continue
+        path = " ".join(f"{px(a):.1f},{py(b):.1f}" for a, b in line)
+        dash = f' stroke-dasharray="{_DASHES[k // len(_COLOURS) % len(_DASHES)]}"' if k >= len(_COLOURS) else ""
+        parts.append(f'<polyline points="{path}" fill="none" style="stroke:{_colour(k)}" stroke-width="2.2"{dash}/>')
+        for a, b in line:
+            tip = f"<title>{escape(name)}: {b:.4g} at {a:g}</title>"
+            parts.append(f'<circle cx="{px(a):.1f}" cy="{py(b):.1f}" r="3.2" style="fill:{_colour(k)}">{tip}</circle>')
+        ends.append((py(line[-1][1]), k, name))
+    y = -math.inf
+    for at, k, name in sorted(ends):
+        y = max(at + 4, y + _LINE)
+        parts.append(_text(left + plot_width + 12, y, name, style=f"fill:{_colour(k)};font-weight:600"))
+    height = max(height, y + 6)
+    summary = "; ".join(f"{name}: {line[0][1]:.4g} to {line[-1][1]:.4g}" for name, line in points.items())
+    return _svg(width, height, title, summary, parts)
+
+
+def bar_chart(values: Mapping[str, float], *, title: str, start: float = 0.0, unit: str = "") -> str:
+    """Horizontal bars from `start`, each with its name and value; a value that is not finite has no bar.
+
+    Raises:
+      ValueError: no finite value.
+    """
+    finite = [value for value in values.values() if math.isfinite(value)]
+    if not finite:
+        raise ValueError("values: expected at least one finite value")
+    low, high = min(start, *finite), max(start, *finite)
+    left = 12 + _LETTER * max(map(len, values))
+    span = 420.0
+
+    def px(value: float) -> float:
+        return left + span * ((value - low) / (high - low) if high > low else 0.0)
+
+    parts = []
+    for k, (name, value) in enumerate(values.items()):
+        y = 8 + 30 * k
+        label = f"{value:.4g} {unit}".strip()
+        parts.append(_text(left - 10, y + 15, name, "end"))
+        end = px(value) if math.isfinite(value) else px(start)
+        x, width = min(end, px(start)), abs(end - px(start))
+        parts.append(f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="20" rx="3" style="fill:{_colour(0)}"/>')
+        parts.append(_text(max(end, px(start)) + 8, y + 15, label, style="font-weight:600"))
+    if low < start:
+        parts.append(_rule(px(start), 0, px(start), 8 + 30 * len(values), 0.6))
+    summary = "; ".join(f"{name}: {value:.4g} {unit}".strip() for name, value in values.items())
+    return _svg(left + span + 20 + _LETTER * (6 + len(unit)), 8.0 + 30 * len(values), title, summary, parts)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers, about five, that enclose low..high."""
+    span = high - low or max(abs(high), 1.0) * 0.1
+    step = 10 ** math.floor(math.log10(span / 4))
+    step *= next(factor for factor in (1, 2, 5, 10) if span / (factor * step) <= 5)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(k * step, 12) for k in range(first, max(last, first + 1) + 1)]
+
+
+def _colour(k: int) -> str:
+    k %= len(_COLOURS)
+    return f"var(--series-{k},{_COLOURS[k]})"
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", style: str = "") -> str:
+    styled = f' style="{style}"' if style else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{styled}>{escape(text)}</text>'
+
+
+def _rule(x1: float, y1: float, x2: float, y2: float, opacity: float = 0.15) -> str:
+    ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+    return f'<line {ends} stroke="currentColor" stroke-opacity="{opacity}"/>'
+
+
+def _svg(width: float, height: float, title: str, summary: str, parts: Sequence[str]) -> str:
+    label = escape(f"{title}. {summary}")
+    return (
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" font-size="13" fill="currentColor" '
+        f'role="img" aria-label="{label}"><title>{escape(title)}</title>{"".join(parts)}</svg>'
+    )

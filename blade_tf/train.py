@@ -1,0 +1,371 @@
+"""Training: from prepared sequences to a bank of filters, by least squares and then end to end (section 2.3)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+import pathlib
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import ml_collections
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from blade_tf import baselines, files, least_squares, losses, metrics, models, report, selection
+from blade_tf.data import prepare, records
+
+__all__ = ["Data", "DivergedError", "InterruptedTraining", "least_squares_start", "load_data", "train"]
+
+log = logging.getLogger("blade_tf")
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer finite; the last good checkpoint is kept."""
+
+
+class InterruptedTraining(RuntimeError):
+    """A signal asked for a stop; the state is saved, and the same call continues from it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Prepared sequences: a reader of those for training, and those for validation [N, F, H, W, C]."""
+
+    train: records.RecordReader
+    validation: np.ndarray
+
+
+def load_data(folder: str | os.PathLike[str], config: ml_collections.ConfigDict) -> Data:
+    """Opens a folder that `blade-prepare` wrote; ValueError if it is incomplete or was prepared with another config."""
+    index = prepare.load_index(folder)
+    wanted, found = prepare.relevant(config), index["config"]
+    different = [f"{key}: {found[key]} in {folder}, {wanted[key]} in the config" for key in wanted if found[key] != wanted[key]]
+    if different:
+        raise ValueError("data: prepared with another config; " + "; ".join(different))
+
+    def reader(part: str) -> records.RecordReader:
+        return records.RecordReader(pathlib.Path(folder, shard + ".tfrecord") for shard in index["shards"] if shard.startswith(part))
+
+    train, validation = reader("train"), reader("validation")
+    if not len(validation):
+        raise ValueError(f"data: {folder} holds no validation photographs; prepare at least {config.data.validation_every} photographs")
+    if train[0].shape[1] < config.train.crop:
+        raise ValueError(f"train.crop: expected at most the prepared crops' {train[0].shape[1]}, got {config.train.crop}")
+    return Data(train, validation.batch(range(len(validation))))
+
+
+def training_batch(data: records.RecordReader, step: int, config: ml_collections.ConfigDict) -> np.ndarray:
+    """The batch of one step, a function of config.seed and the step alone: [B, F, crop, crop, C].
+
+    Each epoch visits all sequences in a random order; each takes a random crop in one of the square's eight symmetries.
+    """
+    count, size = config.train.batch, config.train.crop
+    rng = np.random.default_rng([config.seed, 1, step])
+    windows = []
+    for position in range(step * count, (step + 1) * count):
+        epoch, offset = divmod(position, len(data))
+        sequence = data[_epoch_order(len(data), config.seed, epoch)[offset]]
+        y, x = rng.integers(sequence.shape[1] - size + 1), rng.integers(sequence.shape[2] - size + 1)
+        window = sequence[:, y : y + size, x : x + size]
+        window = np.rot90(window, rng.integers(4), (1, 2))
+        windows.append(window[:, :, ::-1] if rng.integers(2) else window)
+    return np.stack(windows)
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, 0, epoch]).permutation(count)
+
+
+def step_length(config: ml_collections.ConfigDict) -> float:
+    """dt = M dt_HR: the time between two kept frames of the reference."""
+    return config.reference.steps_per_frame * config.reference.dt
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What precedes the end-to-end training: the model's spec, closed-form filters, and the whitened coordinates p.
+
+    filters = least_squares + whitening p.
+    """
+
+    spec: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+def least_squares_start(data: records.RecordReader, config: ml_collections.ConfigDict) -> Start:
+    """Thresholds at the data's quantiles; then for each bin the filter nearest to (u^(k+1) - u^(k)) / dt in the reference."""
+    choice, dt = config.model.selection, step_length(config)
+    footprint = tuple(config.model.footprint)
+    sample = np.concatenate([data[i][:-1:3] for i in np.linspace(0, len(data) - 1, min(len(data), 100)).astype(int)])
+    strength, coherence = selection.quantile_thresholds(
+        sample, choice.rho, choice.strength_quantiles, choice.coherence_quantiles
+    )
+    spec = {
+        "form": config.model.form,
+        "footprint": list(footprint),
+        "method": config.model.method,
+        "dt": dt,
+        "steps": config.reference.frames,
+        "selection": {
+            "orientations": choice.orientations,
+            "rho": choice.rho,
+            "strength_thresholds": strength,
+            "coherence_thresholds": coherence,
+        },
+    }
+    select = models.build(spec).rates[0].selection
+    basis = least_squares.difference_basis(footprint)
+    equations = least_squares.NormalEquations.zeros(select.num_bins, basis.shape[1])
+    for i in tqdm.trange(len(data), desc="least squares", unit="sequence"):
+        u = data[i]
+        x = least_squares.patch_differences(u[:-1, ..., 0], footprint)
+        y = (u[1:] - u[:-1]).ravel()
+        equations.add(x, y, select(u[:-1]).numpy().ravel())
+    single = equations.total().solve(config.train.ridge)
+    fitted = equations.solve(config.train.ridge, prior=single[0])
+    # One unit of p changes the rate of its bin by the typical size of the target.
+    scale = np.sqrt(equations.energy / equations.count.sum())
+    whitening = scale * basis @ equations.whitening(config.train.whitening_ridge)
+    arrays = {
+        "least_squares": (fitted @ basis.T / dt).reshape(-1, *footprint),
+        "single_filter": (single @ basis.T / dt).reshape(-1, *footprint),
+        "whitening": whitening / dt,
+        "count": equations.count,
+    }
+    return Start(spec, {key: value.astype(np.float32) if value.dtype == np.float64 else value for key, value in arrays.items()})
+
+
+class _Trainer:
+    """The state of the end-to-end training: the coordinates p, the optimiser, and the model whose filters follow p."""
+
+    def __init__(self, start: Start, config: ml_collections.ConfigDict) -> None:
+        self.model = models.build(start.spec, output="trajectory")
+        self.filters = self.model.rates[0].blade.filters
+        self.origin = tf.constant(start.arrays["least_squares"])
+        self.whitening = tf.constant(start.arrays["whitening"])
+        self.loss = losses.build(config.train)
+        self.p = keras.Variable(tf.zeros([self.whitening.shape[0], self.whitening.shape[2]]), name="p")
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0,
+            max(config.train.steps - config.train.warmup_steps, 1),
+            warmup_target=config.train.learning_rate,
+            warmup_steps=config.train.warmup_steps,
+        )
+        beta_1, beta_2 = config.train.betas
+        self.optimizer = keras.optimizers.Adam(schedule, beta_1, beta_2)
+        self.optimizer.build([self.p])
+        self.step = tf.Variable(0, dtype=tf.int64)
+        self.checkpoint = tf.train.Checkpoint(step=self.step, p=self.p.value, optimizer=self.optimizer)
+        self.follow()
+
+    def follow(self) -> None:
+        """Sets the model's filters to least_squares + whitening p."""
+        change = tf.linalg.matvec(self.whitening, self.p.value)
+        self.filters.assign(self.origin + tf.reshape(change, self.filters.shape))
+
+    @tf.function
+    def update(self, batch: tf.Tensor) -> tf.Tensor:
+        """One Adam step on a batch [B, F, H, W, C]; returns the loss before it."""
+        with tf.GradientTape() as tape:
+            value = self.loss(self.model(batch[:, 0]), batch[:, 1:])
+        (gradient,) = tape.gradient(value, [self.filters.value])
+        gradient = tf.reshape(gradient, self.whitening.shape[:2])
+        self.optimizer.apply([tf.linalg.matvec(self.whitening, gradient, transpose_a=True)], [self.p])
+        self.follow()
+        self.step.assign_add(1)
+        return value
+
+
+def _batches(data: records.RecordReader, first: int, config: ml_collections.ConfigDict) -> Iterator[tf.Tensor]:
+    count = data[0].shape
+    shape = [config.train.batch, count[0], config.train.crop, config.train.crop, count[3]]
+
+    def load(step: tf.Tensor) -> tf.Tensor:
+        batch = tf.numpy_function(lambda k: training_batch(data, int(k), config), [step], tf.float32)
+        return tf.ensure_shape(batch, shape)
+
+    steps = tf.data.Dataset.range(first, config.train.steps)
+    return iter(steps.map(load, num_parallel_calls=2, deterministic=True).prefetch(4))
+
+
+def psnr_by_step(model: models.EvolutionModel, sequences: np.ndarray) -> np.ndarray:
+    """PSNR of each step's state against the reference: [N, frames]."""
+    states = [model(part[:, 0]).numpy() for part in np.array_split(sequences, max(len(sequences) // 16, 1))]
+    predicted = np.concatenate(states)
+    frames = predicted.shape[1]
+    return np.stack([metrics.psnr(sequences[:, k + 1], predicted[:, k]) for k in range(frames)], axis=1)
+
+
+class _Summaries:
+    """TensorBoard: loss, learning rate, PSNR by step, filter mosaics, the selection's histogram, images."""
+
+    def __init__(self, folder: pathlib.Path, trainer: _Trainer, validation: np.ndarray) -> None:
+        self.writer = tf.summary.create_file_writer(str(folder))
+        self.trainer, self.validation = trainer, validation
+
+    def scalars(self, step: int, loss: float) -> None:
+        with self.writer.as_default(step):
+            tf.summary.scalar("loss", loss)
+            tf.summary.scalar("learning_rate", self.trainer.optimizer.learning_rate)
+
+    def validate(self, step: int) -> float:
+        """Writes what the model does on the validation photographs; returns the mean PSNR of the final step."""
+        trainer, first = self.trainer, self.validation[:4]
+        psnr = psnr_by_step(trainer.model, self.validation).mean(0)
+        select = trainer.model.rates[0].selection
+        chosen = select(self.validation[:, 0]).numpy().ravel()
+        used = np.bincount(chosen, minlength=select.num_bins)
+        with self.writer.as_default(step):
+            for k, value in enumerate(psnr):
+                tf.summary.scalar(f"validation_psnr/step_{k + 1:02d}", value)
+            tf.summary.histogram("selection", chosen, buckets=select.num_bins)
+            tf.summary.scalar("selection/empty_bins", int((used == 0).sum()))
+            mosaic = report.filter_mosaic(trainer.filters.numpy(), select.orientations)
+            tf.summary.image("filters", mosaic[np.newaxis])
+            predicted = trainer.model(first[:, 0]).numpy()[:, -1]
+            panels = np.concatenate([first[:, 0], first[:, -1], predicted, 0.5 + 10 * (predicted - first[:, -1])], axis=2)
+            tf.summary.image("input, reference, model, 10 x difference", np.clip(panels, 0, 1), max_outputs=4)
+        self.writer.flush()
+        return float(psnr[-1])
+
+
+def _open_workdir(path: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    plain = json.loads(json.dumps(config.to_dict()))
+    if not (path / "config.json").exists():
+        files.write_json(path / "config.json", plain)
+        return
+    earlier = json.loads((path / "config.json").read_text())
+    if earlier != plain:
+        different = [key for key in plain if earlier.get(key) != plain[key]]
+        raise ValueError(f"workdir: {path} holds a run of another config (different: {', '.join(different)}); choose a new folder")
+
+
+def _start(path: pathlib.Path, data: Data, config: ml_collections.ConfigDict) -> Start:
+    if (path / "start.json").exists():
+        with np.load(path / "start.npz", allow_pickle=False) as archive:
+            return Start(json.loads((path / "start.json").read_text()), dict(archive))
+    start = least_squares_start(data.train, config)
+    files.write_npz(path / "start.npz", start.arrays)
+    files.write_json(path / "start.json", start.spec)
+    return start
+
+
+class _StopRequest:
+    """Turns SIGTERM and SIGINT into a flag while a training loop runs (in the main thread; elsewhere it does nothing)."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._earlier: dict[int, Any] = {}
+
+    def __enter__(self) -> _StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._earlier = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def _note(self, number: int, _: Any) -> None:
+        self.signal = number
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)
+
+
+def train(
+    config: ml_collections.ConfigDict, data: str | os.PathLike[str], workdir: str | os.PathLike[str]
+) -> models.Trained:
+    """Trains a model: least squares, then config.train.steps Adam steps on ten unrolled steps.
+
+    Every batch is a function of config.seed and its step, and the operations are deterministic: a run that was killed and
+    started again ends with the same filters, bit for bit, as one that ran through.
+
+    Args:
+      config: see `blade_tf.config`.
+      data: a folder that `blade-prepare` wrote with the same config.
+      workdir: a new folder, or one that a run of the same config began; receives checkpoints, TensorBoard's events and, at the
+        end, model/ (a `blade_tf.models.Trained`), model.keras and validation.json.
+
+    Returns:
+      The trained model.
+
+    Raises:
+      ValueError: if data or workdir belong to another config, or the config makes no sense.
+      InterruptedTraining: after SIGTERM or SIGINT, the state being saved.
+      DivergedError: if the loss is not finite any more.
+    """
+    losses.build(config.train)
+    path, opened = pathlib.Path(workdir), load_data(data, config)
+    _open_workdir(path, config)
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    start = _start(path, opened, config)
+    trainer = _Trainer(start, config)
+    manager = tf.train.CheckpointManager(trainer.checkpoint, str(path / "checkpoints"), max_to_keep=3)
+    if manager.latest_checkpoint:
+        trainer.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+        trainer.follow()
+    first = int(trainer.step.numpy())
+    summaries = _Summaries(path / "events", trainer, opened.validation)
+    if first == 0:
+        log.info("validation PSNR of the least-squares filters: %.2f dB", summaries.validate(0))
+
+    def save(step: int) -> None:
+        if manager.latest_checkpoint is None or not manager.latest_checkpoint.endswith(f"-{step}"):
+            manager.save(checkpoint_number=step)
+
+    progress = tqdm.tqdm(total=config.train.steps, initial=first, unit="step", desc="train")
+    with progress, _StopRequest() as stop:
+        for step, batch in enumerate(_batches(opened.train, first, config), first + 1):
+            loss = float(trainer.update(batch))
+            if not np.isfinite(loss):
+                raise DivergedError(
+                    f"train: the loss is {loss} at step {step}; the last good checkpoint is {manager.latest_checkpoint}. "
+                    "A smaller train.learning_rate may help."
+                )
+            progress.update()
+            if step % config.train.summary_every == 0:
+                summaries.scalars(step, loss)
+                progress.set_postfix(loss=f"{loss:.4f}")
+            if step % config.train.validate_every == 0 and step < config.train.steps:
+                log.info("step %d: validation PSNR %.2f dB", step, summaries.validate(step))
+            if step % config.train.checkpoint_every == 0 or stop.signal:
+                save(step)
+            if stop.signal:
+                raise InterruptedTraining(f"train: stopped by {signal.Signals(stop.signal).name} at step {step}; state saved in {path}")
+    save(config.train.steps)
+    return _finish(path, opened, start, trainer, summaries, config)
+
+
+def _finish(
+    path: pathlib.Path,
+    data: Data,
+    start: Start,
+    trainer: _Trainer,
+    summaries: _Summaries,
+    config: ml_collections.ConfigDict,
+) -> models.Trained:
+    coarse = baselines.tune_coarse(data.validation, config)
+    weights = {
+        "filters": trainer.filters.numpy(),
+        "least_squares": start.arrays["least_squares"],
+        "single_filter": start.arrays["single_filter"],
+    }
+    plain = json.loads(json.dumps(config.to_dict()))
+    trained = models.Trained(config.name, start.spec, plain, {"coarse_tuned": coarse}, weights)
+    trained.save(path / "model")
+    model = trained.model()
+    model.save(path / "model.keras")
+    scores = {name: float(psnr_by_step(trained.model(name, "trajectory"), data.validation)[:, -1].mean()) for name in weights}
+    files.write_json(path / "validation.json", {"psnr": scores | {"coarse_tuned": coarse["psnr"]}, "images": len(data.validation)})
+    summaries.validate(config.train.steps)
+    log.info("validation PSNR: %s", ", ".join(f"{name} {value:.2f} dB" for name, value in scores.items()))
+    return trained

@@ -1,0 +1,89 @@
+#ifndef BLADE_FILTER_H_
+#define BLADE_FILTER_H_
+
+#include <cstdint>
+
+#include "cc/blade/half.h"
+#include "cc/blade/kernels.h"
+#include "cc/blade/rows.h"
+#include "cc/blade/shape.h"
+
+// The filter of eq 2.1 and its adjoints, eq 2.9 ("Solving Image PDEs with a Shallow Network", arXiv 2110.08327):
+//
+//   out[n, y, x, c] = sum_{r, s} h[sel[n, y, x], r, s] * z[n, Y(y + r - R / 2), X(x + s - S / 2), c]
+//   dz[n, v, u, c]  = sum_{y, x, r, s : Y(y + r - R / 2) = v, X(x + s - S / 2) = u} h[sel[n, y, x], r, s] * g[n, y, x,
+//   c] dh[k, r, s]     = sum_{n, y, x, c : sel[n, y, x] = k} z[n, Y(y + r - R / 2), X(x + s - S / 2), c] * g[n, y, x,
+//   c]
+//
+// Y and X clamp to the image: borders are replicated, and dz is the exact adjoint of that.
+//
+// T is Half, BFloat16, float or double; Half and BFloat16 are computed and accumulated in float and rounded once. Any
+// size may be 0 or 1; r and s are odd.
+//
+// Threads: the functions below work on rows [begin, end) of the n * h rows and may run at the same time on disjoint
+// ranges, which must not be empty. Their results are the same, bit for bit, for any partition into ranges. They depend
+// on the level. Subnormal numbers count as zero.
+//
+// A row of the selection is checked before it is used. The functions return kSelectionInRange, or the position in the
+// selection of the first value outside [0, k) among the rows they read; the output is then unspecified. The smallest
+// position over all ranges is the first one in row-major order.
+
+namespace blade {
+
+// The filters in the layout of the kernels; made once, read by all threads.
+template <typename T>
+class FilterBank {
+ public:
+  using F = ComputeOf<T>;
+
+  FilterBank(const FilterShape& shape, const T* filters, SimdLevel level);
+
+  const FilterShape& shape() const { return shape_; }
+  const Kernels<F>& kernels() const { return *kernels_; }
+  int64_t stride() const { return stride_; }
+  const F* table() const { return table_.get(); }
+
+ private:
+  FilterShape shape_;
+  const Kernels<F>* kernels_;
+  int64_t stride_;
+  AlignedArray<F> table_;
+};
+
+// Writes rows [begin, end) of `output`, [n, h, w, c].
+template <typename T>
+int64_t FilterRows(const FilterBank<T>& bank, const ImageShape& shape, const T* image, const int32_t* selection,
+                   int64_t begin, int64_t end, T* output);
+
+// Writes rows [begin, end) of `image_grad`, [n, h, w, c]; reads up to r / 2 rows of `grad` and `selection` on either
+// side.
+template <typename T>
+int64_t FilterGradImageRows(const FilterBank<T>& bank, const ImageShape& shape, const int32_t* selection, const T* grad,
+                            int64_t begin, int64_t end, T* image_grad);
+
+// The gradient to the filters is summed over blocks of rows, then over blocks. Their number depends on the shapes
+// alone.
+class GradFiltersBlocks {
+ public:
+  GradFiltersBlocks(const ImageShape& image, const FilterShape& filters);
+  int64_t count() const { return count_; }
+  int64_t begin(int64_t block) const { return rows_ / count_ * block + std::min(block, rows_ % count_); }
+  int64_t end(int64_t block) const { return begin(block + 1); }
+
+ private:
+  int64_t rows_, count_;
+};
+
+// Adds the sums over rows [begin, end) to `sums`, [k, r, s], the caller's alone.
+template <typename T>
+int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const ImageShape& shape, const T* image,
+                              const int32_t* selection, const T* grad, int64_t begin, int64_t end, double* sums);
+
+// filters_grad[i] = sum over blocks, ascending, of sums[block * size + i], for i in [begin, end) of size = k * r * s.
+template <typename T>
+void FilterGradFiltersReduce(const double* sums, int64_t blocks, int64_t size, int64_t begin, int64_t end,
+                             T* filters_grad);
+
+}  // namespace blade
+
+#endif  // BLADE_FILTER_H_

@@ -1,0 +1,95 @@
+#include "cc/blade/filter.h"
+#include "cc/blade/simd.h"
+
+namespace blade {
+namespace {
+
+constexpr int64_t kMaxBlocks = 64;
+constexpr int64_t kBlockPixels = 16384;
+// Sums in the type of computation are short, then move on to double.
+constexpr int64_t kFlushPixels = 4096;
+
+// sums[k][r][s] += table[k][s * R + r], and clears the table.
+template <typename F>
+void Flush(const FilterShape& shape, int64_t stride, F* table, double* sums) {
+  for (int64_t k = 0; k < shape.k; ++k) {
+    for (int64_t i = 0; i < shape.r; ++i) {
+      for (int64_t j = 0; j < shape.s; ++j) {
+        sums[(k * shape.r + i) * shape.s + j] += static_cast<double>(table[k * stride + j * shape.r + i]);
+      }
+    }
+  }
+  std::fill_n(table, shape.k * stride, F(0));
+}
+
+}  // namespace
+
+GradFiltersBlocks::GradFiltersBlocks(const ImageShape& image, const FilterShape& filters) : rows_(image.rows()) {
+  // A block must be worth the table that it clears and that is added up.
+  const int64_t pixels = std::max(kBlockPixels, 4 * filters.k);
+  const int64_t wanted = rows_ * image.w * image.c / pixels;
+  count_ = std::max<int64_t>(1, std::min({wanted, kMaxBlocks, rows_}));
+}
+
+template <typename T>
+int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const ImageShape& shape, const T* image,
+                              const int32_t* selection, const T* grad, int64_t begin, int64_t end, double* sums) {
+  using F = ComputeOf<T>;
+  if (shape.w == 0) return kSelectionInRange;
+  const ScopedFlushSubnormals flush;
+  const auto [k, r, s] = filters;
+  const auto& kernels = GetKernels<F>(level);
+  const int64_t stride = (r * s + 15) / 16 * 16;
+  const int64_t flush_pixels = std::max(kFlushPixels, k);
+  RowCache<T> cache(shape, image, r, s / 2), grad_cache(shape, grad, 1, 0);
+  AlignedArray<F> packed((kRun + s - 1) * r), table(k * stride);
+  std::vector<const F*> rows(static_cast<size_t>(r)), run(static_cast<size_t>(r));
+  int64_t pixels = 0;
+  for (int64_t row = begin; row < end; ++row) {
+    const int32_t* selected = selection + row * shape.w;
+    const int64_t wrong = FirstOutOfRange(selected, shape.w, k);
+    if (wrong < shape.w) return row * shape.w + wrong;
+    const int64_t y = row % shape.h;
+    for (int64_t i = 0; i < r; ++i) rows[static_cast<size_t>(i)] = cache.Row(row - y + Clamp(y + i - r / 2, shape.h));
+    const F* g = grad_cache.Row(row);
+    for (int64_t c = 0; c < shape.c; ++c) {
+      for (int64_t x = 0; x < shape.w; x += kRun) {
+        const int64_t n = std::min(kRun, shape.w - x);
+        for (size_t i = 0; i < rows.size(); ++i) run[i] = rows[i] + c * cache.plane() + x;
+        kernels.pack(run.data(), r, n + s - 1, packed.get());
+        kernels.scatter_to_table(packed.get(), r, g + c * grad_cache.plane() + x, selected + x, n, stride, r * s,
+                                 table.get());
+        pixels += n;
+        if (pixels >= flush_pixels) {
+          Flush(filters, stride, table.get(), sums);
+          pixels = 0;
+        }
+      }
+    }
+  }
+  if (pixels > 0) Flush(filters, stride, table.get(), sums);
+  return kSelectionInRange;
+}
+
+template <typename T>
+void FilterGradFiltersReduce(const double* sums, int64_t blocks, int64_t size, int64_t begin, int64_t end,
+                             T* filters_grad) {
+  const ScopedFlushSubnormals flush;
+  for (int64_t i = begin; i < end; ++i) {
+    double sum = 0;
+    for (int64_t block = 0; block < blocks; ++block) sum += sums[block * size + i];
+    filters_grad[i] = Storage<T>::Store(static_cast<ComputeOf<T>>(sum));
+  }
+}
+
+#define BLADE_INSTANTIATE(T)                                                                                         \
+  template int64_t FilterGradFiltersRows(const FilterShape&, SimdLevel, const ImageShape&, const T*, const int32_t*, \
+                                         const T*, int64_t, int64_t, double*);                                       \
+  template void FilterGradFiltersReduce(const double*, int64_t, int64_t, int64_t, int64_t, T*);
+BLADE_INSTANTIATE(Half)
+BLADE_INSTANTIATE(BFloat16)
+BLADE_INSTANTIATE(float)
+BLADE_INSTANTIATE(double)
+#undef BLADE_INSTANTIATE
+
+}  // namespace blade

@@ -1,0 +1,60 @@
+#ifndef BLADE_KERNELS_H_
+#define BLADE_KERNELS_H_
+
+#include <cstdint>
+
+#include "cc/blade/simd.h"
+
+namespace blade {
+
+// The inner loops of the filter and of its two gradients, over a run of pixels of one row and one channel.
+//
+// All three work on a packed copy of the R image rows that the row's footprints cover, interleaved column by column:
+// packed[x * R + r] is row r at column x, so that the footprint of pixel x is the R * S contiguous values at packed + x
+// * R, tap (r, s) at s * R + r. Filters are stored in that order too, `stride` values apart, aligned to 64 bytes,
+// stride a multiple of 16, zeros between R * S and stride. Nothing that a footprint does not contain is ever
+// multiplied, so a NaN or an infinity stays within its stencil.
+//
+// `taps` is R * S, odd. selection[i] * stride must lie within the table. The order of all sums depends on R, S, n and
+// the level alone.
+template <typename F>
+struct Kernels {
+  // packed[x * R + r] = rows[r][x], 0 <= x < n.
+  void (*pack)(const F* const* rows, int64_t r, int64_t n, F* packed);
+
+  // rows[r][x] += packed[x * R + r], 0 <= x < n, one r after the other: pointers in `rows` may be equal.
+  void (*unpack_add)(const F* packed, int64_t r, int64_t n, F* const* rows);
+
+  // out[x] = sum_t table[selection[x]][t] * packed[x * R + t], 0 <= x < n.
+  void (*dot)(const F* packed, int64_t r, const F* table, int64_t stride, int64_t taps, const int32_t* selection,
+              int64_t n, F* out);
+
+  // packed[x * R + t] += table[selection[x]][t] * grad[x], 0 <= x < n.
+  void (*scatter_to_packed)(const F* grad, const F* table, int64_t stride, int64_t taps, const int32_t* selection,
+                            int64_t n, int64_t r, F* packed);
+
+  // table[selection[x]][t] += packed[x * R + t] * grad[x], 0 <= x < n. Leaves anything between taps and stride.
+  void (*scatter_to_table)(const F* packed, int64_t r, const F* grad, const int32_t* selection, int64_t n,
+                           int64_t stride, int64_t taps, F* table);
+};
+
+// The kernels of `level`; float has all levels, double the portable one alone.
+template <typename F>
+const Kernels<F>& GetKernels(SimdLevel level);
+
+extern const Kernels<float> kPortableKernelsFloat;
+extern const Kernels<double> kPortableKernelsDouble;
+#ifdef BLADE_X86
+extern const Kernels<float> kAvx2Kernels;
+extern const Kernels<float> kAvx512Kernels;
+#endif
+
+// Consecutive pixels write to overlapping places, and a load that overlaps a store still in flight stalls. The scatter
+// kernels therefore visit n pixels in kStrands interleaved runs: for i in [0, StrandLength(n)), for j in [0, kStrands),
+// pixel j * StrandLength(n) + i where that is below n.
+constexpr int64_t kStrands = 16;
+constexpr int64_t StrandLength(int64_t n) { return (n + kStrands - 1) / kStrands; }
+
+}  // namespace blade
+
+#endif  // BLADE_KERNELS_H_

@@ -1,0 +1,105 @@
+#include "cc/blade/simd.h"
+
+#ifdef BLADE_X86
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#define BLADE_TARGET __attribute__((target("avx2,fma")))
+#define BLADE_INLINE inline BLADE_TARGET __attribute__((always_inline))
+
+namespace blade {
+namespace {
+
+struct V {
+  static constexpr int64_t kLanes = 8;
+  using Type = __m256;
+  using Mask = __m256i;
+
+  static BLADE_INLINE Mask TailMask(int64_t n) {
+    static const int32_t kMasks[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kMasks + 8 - n));
+  }
+  static BLADE_INLINE Type Load(const float* from) { return _mm256_loadu_ps(from); }
+  static BLADE_INLINE Type LoadTail(const float* from, Mask mask) { return _mm256_maskload_ps(from, mask); }
+  static BLADE_INLINE void Store(float* to, Type v) { _mm256_storeu_ps(to, v); }
+  static BLADE_INLINE Type Set(float x) { return _mm256_set1_ps(x); }
+  static BLADE_INLINE Type Mul(Type a, Type b) { return _mm256_mul_ps(a, b); }
+  static BLADE_INLINE Type Fma(Type a, Type b, Type c) { return _mm256_fmadd_ps(a, b, c); }
+
+  // Masked stores are slow on many processors; a square footprint leaves one value.
+  static BLADE_INLINE void AddTail(float* to, Type v, int64_t n, Mask) {
+    if (n == 1) {
+      *to += _mm256_cvtss_f32(v);
+      return;
+    }
+    float values[kLanes];
+    Store(values, v);
+    for (int64_t i = 0; i < n; ++i) to[i] += values[i];
+  }
+
+  // The sums of the two halves of a, then of b.
+  static BLADE_INLINE Type Halves(Type a, Type b) {
+    return _mm256_add_ps(_mm256_blend_ps(a, b, 0xF0), _mm256_permute2f128_ps(a, b, 0x21));
+  }
+  static BLADE_INLINE Type Pairs(Type a, Type b) {
+    return _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+  }
+  static BLADE_INLINE Type Reduce(const Type* v) {
+    const Type a = Pairs(Halves(v[0], v[4]), Halves(v[1], v[5]));
+    const Type b = Pairs(Halves(v[2], v[6]), Halves(v[3], v[7]));
+    return _mm256_add_ps(_mm256_blend_ps(a, b, 0xCC), _mm256_shuffle_ps(a, b, 0x4E));
+  }
+
+  static BLADE_TARGET void Pack5(const float* const* rows, int64_t n, float* packed) {
+    const float *row0 = rows[0], *row1 = rows[1], *row2 = rows[2], *row3 = rows[3], *row4 = rows[4];
+    int64_t x = 0;
+    for (; x + 4 <= n; x += 4) {
+      __m128 a = _mm_loadu_ps(row0 + x), b = _mm_loadu_ps(row1 + x), c = _mm_loadu_ps(row2 + x),
+             d = _mm_loadu_ps(row3 + x);
+      _MM_TRANSPOSE4_PS(a, b, c, d);
+      float* to = packed + x * 5;
+      _mm_storeu_ps(to, a);
+      _mm_storeu_ps(to + 5, b);
+      _mm_storeu_ps(to + 10, c);
+      _mm_storeu_ps(to + 15, d);
+      for (int64_t i = 0; i < 4; ++i) to[i * 5 + 4] = row4[x + i];
+    }
+    for (; x < n; ++x) {
+      for (int64_t r = 0; r < 5; ++r) packed[x * 5 + r] = rows[r][x];
+    }
+  }
+
+  static BLADE_INLINE void AddTo(float* to, __m128 v) { _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), v)); }
+
+  static BLADE_TARGET void UnpackAdd5(const float* packed, int64_t n, float* const* rows) {
+    int64_t x = 0;
+    for (; x + 4 <= n; x += 4) {
+      const float* from = packed + x * 5;
+      __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + 5), c = _mm_loadu_ps(from + 10),
+             d = _mm_loadu_ps(from + 15);
+      const __m128 e = _mm_setr_ps(from[4], from[9], from[14], from[19]);
+      _MM_TRANSPOSE4_PS(a, b, c, d);
+      AddTo(rows[0] + x, a);
+      AddTo(rows[1] + x, b);
+      AddTo(rows[2] + x, c);
+      AddTo(rows[3] + x, d);
+      AddTo(rows[4] + x, e);
+    }
+    for (; x < n; ++x) {
+      for (int64_t r = 0; r < 5; ++r) rows[r][x] += packed[x * 5 + r];
+    }
+  }
+};
+
+}  // namespace
+}  // namespace blade
+
+#include "cc/blade/kernels_vector.h"
+
+namespace blade {
+const Kernels<float> kAvx2Kernels = {Pack, UnpackAdd, Dot, ScatterToPacked, ScatterToTable};
+}  // namespace blade
+
+#endif  // BLADE_X86

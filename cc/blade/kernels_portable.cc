@@ -1,0 +1,91 @@
+#include "cc/blade/kernels.h"
+
+namespace blade {
+namespace {
+
+template <typename F>
+void Pack(const F* const* rows, int64_t r, int64_t n, F* packed) {
+  for (int64_t i = 0; i < r; ++i) {
+    const F* row = rows[i];
+    for (int64_t x = 0; x < n; ++x) packed[x * r + i] = row[x];
+  }
+}
+
+template <typename F>
+void UnpackAdd(const F* packed, int64_t r, int64_t n, F* const* rows) {
+  for (int64_t i = 0; i < r; ++i) {
+    F* row = rows[i];
+    for (int64_t x = 0; x < n; ++x) row[x] += packed[x * r + i];
+  }
+}
+
+template <typename F>
+void Dot(const F* packed, int64_t r, const F* table, int64_t stride, int64_t taps, const int32_t* selection, int64_t n,
+         F* out) {
+  constexpr int64_t kLanes = 4;
+  for (int64_t x = 0; x < n; ++x) {
+    const F* patch = packed + x * r;
+    const F* filter = table + selection[x] * stride;
+    F sums[kLanes] = {};
+    int64_t t = 0;
+    for (; t + kLanes <= taps; t += kLanes) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) sums[lane] += filter[t + lane] * patch[t + lane];
+    }
+    F rest = 0;
+    for (; t < taps; ++t) rest += filter[t] * patch[t];
+    out[x] = (sums[0] + sums[2]) + (sums[1] + sums[3]) + rest;
+  }
+}
+
+template <typename F>
+void ScatterToPacked(const F* grad, const F* table, int64_t stride, int64_t taps, const int32_t* selection, int64_t n,
+                     int64_t r, F* packed) {
+  const int64_t length = StrandLength(n);
+  for (int64_t i = 0; i < length; ++i) {
+    for (int64_t x = i; x < n; x += length) {
+      const F* filter = table + selection[x] * stride;
+      F* patch = packed + x * r;
+      const F g = grad[x];
+      for (int64_t t = 0; t < taps; ++t) patch[t] += filter[t] * g;
+    }
+  }
+}
+
+template <typename F>
+void ScatterToTable(const F* packed, int64_t r, const F* grad, const int32_t* selection, int64_t n, int64_t stride,
+                    int64_t taps, F* table) {
+  const int64_t length = StrandLength(n);
+  for (int64_t i = 0; i < length; ++i) {
+    for (int64_t x = i; x < n; x += length) {
+      const F* patch = packed + x * r;
+      F* filter = table + selection[x] * stride;
+      const F g = grad[x];
+      for (int64_t t = 0; t < taps; ++t) filter[t] += patch[t] * g;
+    }
+  }
+}
+
+template <typename F>
+constexpr Kernels<F> kKernels = {Pack<F>, UnpackAdd<F>, Dot<F>, ScatterToPacked<F>, ScatterToTable<F>};
+
+}  // namespace
+
+const Kernels<float> kPortableKernelsFloat = kKernels<float>;
+const Kernels<double> kPortableKernelsDouble = kKernels<double>;
+
+template <>
+const Kernels<float>& GetKernels(SimdLevel level) {
+#ifdef BLADE_X86
+  if (level == SimdLevel::kAvx512) return kAvx512Kernels;
+  if (level == SimdLevel::kAvx2) return kAvx2Kernels;
+#endif
+  static_cast<void>(level);
+  return kPortableKernelsFloat;
+}
+
+template <>
+const Kernels<double>& GetKernels(SimdLevel) {
+  return kPortableKernelsDouble;
+}
+
+}  // namespace blade

@@ -1,0 +1,128 @@
+#ifndef BLADE_ROWS_H_
+#define BLADE_ROWS_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <vector>
+
+#include "cc/blade/half.h"
+#include "cc/blade/shape.h"
+
+namespace blade {
+
+// Pixels that the kernels process at a time: the packed copy of a run and a table of 216 5x5 filters share a 48 KiB
+// cache.
+constexpr int64_t kRun = 256;
+
+inline int64_t Clamp(int64_t i, int64_t size) { return std::min(std::max<int64_t>(i, 0), size - 1); }
+
+// An array of zeros, aligned to a cache line.
+template <typename F>
+class AlignedArray {
+ public:
+  explicit AlignedArray(int64_t size) : data_(Allocate(size)) { std::fill_n(data_.get(), size, F(0)); }
+  F* get() const { return data_.get(); }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  struct Delete {
+    void operator()(F* data) const { ::operator delete(data, kAlignment); }
+  };
+  static F* Allocate(int64_t size) {
+    if (static_cast<uint64_t>(size) > INT64_MAX / sizeof(F)) throw std::bad_alloc();
+    return static_cast<F*>(::operator new(static_cast<size_t>(size) * sizeof(F), kAlignment));
+  }
+  std::unique_ptr<F, Delete> data_;
+};
+
+// The position in [0, n) of the first value outside [0, k), or n.
+inline int64_t FirstOutOfRange(const int32_t* selection, int64_t n, int64_t k) {
+  // A value is outside where it, or its distance from the last valid one, is negative: a form that vectorises everywhere.
+  const uint32_t last = static_cast<uint32_t>(std::min<int64_t>(k, int64_t{1} << 31)) - 1;
+  uint32_t any = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const uint32_t value = static_cast<uint32_t>(selection[i]);
+    any |= value | (last - value);
+  }
+  if (any >> 31 == 0) return n;
+  return std::find_if(selection, selection + n, [k](int32_t value) { return value < 0 || value >= k; }) - selection;
+}
+
+// planes[c * plane + x] = row[x * channels + c], x in [0, n).
+template <typename T>
+void LoadPixels(const T* row, int64_t n, int64_t channels, int64_t plane, ComputeOf<T>* planes) {
+  if constexpr (std::is_same_v<T, ComputeOf<T>>) {
+    if (channels == 1) {
+      std::memcpy(planes, row, static_cast<size_t>(n) * sizeof(T));
+      return;
+    }
+  }
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t x = 0; x < n; ++x) planes[c * plane + x] = Storage<T>::Load(row[x * channels + c]);
+  }
+}
+
+// The inverse: row[x * channels] = values[x], for the row of one channel.
+template <typename T>
+void StorePixels(const ComputeOf<T>* values, int64_t n, int64_t channels, T* row) {
+  if constexpr (std::is_same_v<T, ComputeOf<T>>) {
+    if (channels == 1) {
+      std::memcpy(row, values, static_cast<size_t>(n) * sizeof(T));
+      return;
+    }
+  }
+  for (int64_t x = 0; x < n; ++x) row[x * channels] = Storage<T>::Store(values[x]);
+}
+
+// Rows of an image in the type of computation, one plane a channel, extended by `pad` replicated pixels at both ends.
+// Keeps the last `capacity` rows, enough for any window of that height that moves down.
+template <typename T>
+class RowCache {
+ public:
+  using F = ComputeOf<T>;
+
+  RowCache(const ImageShape& shape, const T* image, int64_t capacity, int64_t pad)
+      : shape_(shape),
+        image_(image),
+        pad_(pad),
+        plane_(shape.w + 2 * pad),
+        data_(capacity * shape.c * plane_),
+        held_(static_cast<size_t>(capacity), -1) {}
+
+  // Column -pad of channel 0 of row `row`, a row of all images together; channels are plane() apart.
+  const F* Row(int64_t row) {
+    const int64_t slot = row % static_cast<int64_t>(held_.size());
+    F* planes = data_.get() + slot * shape_.c * plane_;
+    if (held_[static_cast<size_t>(slot)] != row) {
+      Load(row, planes);
+      held_[static_cast<size_t>(slot)] = row;
+    }
+    return planes;
+  }
+
+  int64_t plane() const { return plane_; }
+
+ private:
+  void Load(int64_t row, F* planes) {
+    LoadPixels(image_ + row * shape_.w * shape_.c, shape_.w, shape_.c, plane_, planes + pad_);
+    for (int64_t c = 0; c < shape_.c; ++c) {
+      F* plane = planes + c * plane_;
+      std::fill_n(plane, pad_, plane[pad_]);
+      std::fill_n(plane + pad_ + shape_.w, pad_, plane[pad_ + shape_.w - 1]);
+    }
+  }
+
+  ImageShape shape_;
+  const T* image_;
+  int64_t pad_, plane_;
+  AlignedArray<F> data_;
+  std::vector<int64_t> held_;
+};
+
+}  // namespace blade
+
+#endif  // BLADE_ROWS_H_

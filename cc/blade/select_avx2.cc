@@ -1,0 +1,19 @@
+#include "cc/blade/simd.h"
+
+#ifdef BLADE_X86
+
+#define BLADE_TARGET __attribute__((target("avx2")))
+namespace blade {
+namespace {
+constexpr int kVectorBytes = 32;
+}
+}  // namespace blade
+
+#include "cc/blade/select_vector.h"
+
+namespace blade {
+const SelectKernels<float> kAvx2SelectFloat = kSelectKernels<float>;
+const SelectKernels<double> kAvx2SelectDouble = kSelectKernels<double>;
+}  // namespace blade
+
+#endif  // BLADE_X86

@@ -1,0 +1,40 @@
+#ifndef BLADE_SIMD_H_
+#define BLADE_SIMD_H_
+
+#include <cstdint>
+#include <string>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define BLADE_X86 1
+#endif
+
+namespace blade {
+
+// Implementations of the inner loops, each of which contains those before it.
+enum class SimdLevel { kPortable, kAvx2, kAvx512 };
+
+bool ProcessorHas(SimdLevel level);
+
+// `name` is portable, avx2 or avx512, or null for the best that the processor has. Returns an error, empty for none.
+std::string ParseSimdLevel(const char* name, SimdLevel* level);
+
+// ParseSimdLevel of the environment variable BLADE_TF_SIMD as it was at the first call.
+std::string ChosenSimdLevel(SimdLevel* level);
+
+// Makes subnormal numbers count as zero on this thread, as operands and as results, until it is destroyed. All row
+// functions of this library do so: subnormals cost some 70 times as much, and the mode of the calling thread must not
+// decide the result. Does nothing on processors other than x86-64 and AArch64.
+class ScopedFlushSubnormals {
+ public:
+  ScopedFlushSubnormals();
+  ~ScopedFlushSubnormals();
+  ScopedFlushSubnormals(const ScopedFlushSubnormals&) = delete;
+  ScopedFlushSubnormals& operator=(const ScopedFlushSubnormals&) = delete;
+
+ private:
+  uint64_t before_ = 0;
+};
+
+}  // namespace blade
+
+#endif  // BLADE_SIMD_H_
