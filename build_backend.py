@@ -52,8 +52,10 @@ def compiler() -> list[str]:
     return command
 
 
-def check_installed() -> None:
-    """Ends a build whose installation would put `tensorflow` and `tensorflow-cpu` into one folder."""
+def check() -> None:
+    """Ends, before anything is downloaded, a build without a compiler or one that would bring both TensorFlows."""
+    if native():
+        compiler()
     # An isolated build hides the packages of the environment it installs into from sys.path.
     found = importlib.metadata.distributions(path=[sysconfig.get_path("purelib"), *sys.path])
     installed = sorted({d.name.lower().replace("_", "-") for d in found if d.name} & set(DISTRIBUTIONS))
@@ -70,11 +72,8 @@ def check_installed() -> None:
 
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
-    check_installed()
-    if not native():
-        return []
-    compiler()
-    return [requirement()]
+    check()
+    return [requirement()] if native() else []
 
 
 get_requires_for_build_editable = get_requires_for_build_wheel

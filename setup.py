@@ -70,7 +70,6 @@ class BuildExt(setuptools.command.build_ext.build_ext):
         self.info = {"native": True, "tensorflow": tensorflow.__version__, "cxx": version, "flags": flags}
 
     def run(self) -> None:
-        build_backend.check_installed()
         super().run()
         # The path is the source folder's in an editable build, the build folder's otherwise.
         pathlib.Path(self.get_ext_fullpath(LIBRARY)).with_name(INFO).write_text(json.dumps(self.info, indent=1) + "\n")
@@ -78,9 +77,9 @@ class BuildExt(setuptools.command.build_ext.build_ext):
 
 class BuildPy(setuptools.command.build_py.build_py):
     def run(self) -> None:
+        build_backend.check()
         super().run()
         if not build_backend.native():
-            build_backend.check_installed()
             package = pathlib.Path("." if self.editable_mode else self.build_lib, "blade_tf")
             (package / INFO).write_text('{"native": false}\n')
             # An earlier editable build's.

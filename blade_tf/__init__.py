@@ -3,6 +3,15 @@
 Source: "Solving Image PDEs with a Shallow Network" (Getreuer, Milanfar, Luo; arXiv 2110.08327).
 """
 
+import os
+import sys
+
+# TensorFlow reads these when it is imported. The programs, which a person watches, leave out its start-up messages,
+# one of which only oneDNN's absence silences; they hold no operation that it would speed up.
+if os.path.basename(sys.argv[0]).startswith("blade-"):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
 from blade_tf.integrate import euler, evolve, midpoint, sum_rates, trajectory
 from blade_tf.layers import Blade
 from blade_tf.models import BladeRate, EvolutionModel, load, load_pretrained, pretrained_names

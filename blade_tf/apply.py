@@ -15,7 +15,9 @@ from blade_tf import image_io, models
 __all__ = ["apply_files", "apply_image"]
 
 
-def apply_image(model: models.EvolutionModel, image: np.ndarray, steps: int | None = None, dt: float | None = None) -> np.ndarray:
+def apply_image(
+    model: models.EvolutionModel, image: np.ndarray, steps: int | None = None, dt: float | None = None
+) -> np.ndarray:
     """Evolves one image [H, W, C] by a model: float32 of the same shape. Values are not clipped.
 
     Args:

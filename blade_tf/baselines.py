@@ -28,7 +28,7 @@ def converged_steps(config: ml_collections.ConfigDict) -> int:
 def tune_coarse(
     sequences: np.ndarray, config: ml_collections.ConfigDict, steps: tuple[int, ...] = (10, 25, 50, 100, 200, 400)
 ) -> dict[str, Any]:
-    """The parameters, number of steps and time scale with which the classical scheme on the operating grid comes nearest.
+    """The parameters, steps and time scale with which the classical scheme on the operating grid comes nearest.
 
     Coordinate search from config.pde's parameters for the highest mean PSNR of the final frame.
 
@@ -56,14 +56,22 @@ def tune_coarse(
 
     start = (1.0, *(float(config.pde.parameters[name]) for name in names))
     best = max(((count, *start) for count in steps), key=score)
-    options: list[Callable[[float], list[float]]] = [lambda _: list(map(float, steps)), lambda v: [v * f for f in TIME_FACTORS]]
+    options: list[Callable[[float], list[float]]] = [
+        lambda _: list(map(float, steps)),
+        lambda v: [v * f for f in TIME_FACTORS],
+    ]
     options += [lambda v: [v * f for f in FACTORS]] * len(names)
     improved = True
     while improved:
         improved = False
-        for i, values in enumerate(options):
-            candidate = max((best[:i] + (value,) + best[i + 1 :] for value in values(best[i])), key=score)
+        for i, option in enumerate(options):
+            candidate = max(((*best[:i], value, *best[i + 1 :]) for value in option(best[i])), key=score)
             if score(candidate) > score(best) + 1e-3:
                 best, improved = candidate, True
     count, scale, *values = best
-    return {"steps": int(count), "time_scale": scale, "parameters": dict(zip(names, values, strict=True)), "psnr": score(best)}
+    return {
+        "steps": int(count),
+        "time_scale": scale,
+        "parameters": dict(zip(names, values, strict=True)),
+        "psnr": score(best),
+    }

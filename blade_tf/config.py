@@ -1,7 +1,7 @@
 """The configuration of a model, from photographs to filters: every key with its default.
 
-A file under configs/ holds `get_config()`, which takes `default()` and changes what differs. Keys are locked: a misspelt one is
-an error that names the nearest.
+A file under configs/ holds `get_config()`, which takes `default()` and changes what differs. Keys are locked: a
+misspelt one is an error that names the nearest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def default() -> ml_collections.ConfigDict:
     c.reference.frames = 10  # after the initial one
 
     c.data = ml_collections.ConfigDict()
-    c.data.min_side = 512  # photographs are area-downscaled by the largest integer that leaves the shorter side this long
+    c.data.min_side = (
+        512  # photographs are area-downscaled by the largest integer that leaves the shorter side this long
+    )
     c.data.crop = 384  # side of a square crop, in pixels of the reference grid
     c.data.crops_per_image = 3
     c.data.images_per_shard = 4

@@ -58,7 +58,10 @@ def _reference(config_json: str, folder: str, name: str, target: str, refine: in
     config = ml_collections.ConfigDict(json.loads(config_json))
     image = image_io.luma(image_io.read_image(pathlib.Path(folder, name)).pixels)
     if min(image.shape[:2]) < 11 * config.reference.scale:
-        raise image_io.ImageError(f"{name}: expected at least {11 * config.reference.scale} pixels a side, got {image.shape[1]} x {image.shape[0]}")
+        raise image_io.ImageError(
+            f"{name}: expected at least {11 * config.reference.scale} pixels a side, got {image.shape[1]} x "
+            f"{image.shape[0]}"
+        )
     files.write_npz(target, {"frames": reference.reference_sequence(image, config, refine)})
     return name
 
@@ -92,7 +95,9 @@ def reference_sequences(
         key = json.dumps([relevant, refine, hashlib.sha256(path.read_bytes()).hexdigest()])
         targets[name] = cache / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     missing = [
-        (json.dumps(relevant), str(folder), name, str(target), refine) for name, target in targets.items() if not target.exists()
+        (json.dumps(relevant), str(folder), name, str(target), refine)
+        for name, target in targets.items()
+        if not target.exists()
     ]
     done = parallel.run(_reference_or_reason, missing, workers=workers, description="reference", unit="image")
     left_out = {name: reason for name, reason in done if reason}
@@ -133,20 +138,23 @@ def evaluate(
     config: ml_collections.ConfigDict | None = None,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Evaluates a model on photographs: luma, the reference at full resolution, block means, the state at the stopping time.
+    """Evaluates a model on photographs against the reference, at the stopping time.
+
+    Luma; the reference at full resolution; its states averaged over blocks; the model from the first of them.
 
     Args:
-      model: what `blade_tf.load` takes. A .keras file holds no config and no simpler filters: `config` is used then, and the
-        rows that need them are left out.
+      model: what `blade_tf.load` takes. A .keras file holds no config and no simpler filters: `config` is used then,
+        and the rows that need them are left out.
       images: a folder of photographs, used as they are.
       output: receives metrics.json, pictures/ and reference/, which later runs reuse.
       config: for a .keras file; see `blade_tf.config`.
       workers: number of processes for the reference.
 
     Returns:
-      What metrics.json holds: "model", "images" (their number), "rows" (mean, standard deviation and worst PSNR in dB, mean SSIM),
-      "long_run" (300 steps: the largest excess over the input's range, and the largest change of a mean), "reference_convergence"
-      (PSNR in dB of the reference against itself with half the time step, first photograph), "per_image", "left_out".
+      What metrics.json holds: "model", "images" (their number), "rows" (mean, standard deviation and worst PSNR in dB,
+      mean SSIM), "long_run" (300 steps: the largest excess over the input's range, and the largest change of a mean),
+      "reference_convergence" (PSNR in dB of the reference against itself with half the time step, first photograph),
+      "per_image", "left_out".
 
     Raises:
       ValueError: for an unknown model, or a folder without usable photographs.
@@ -174,10 +182,9 @@ def evaluate(
             [frames[0], frames[-1], states["blade"], report.error_image(states["blade"], frames[-1], 10.0)],
             ["input", "reference", f"BLADE, {scores['blade'][name][0]:.2f} dB", "10 x difference"],
         )
-        image_io.write_image(
-            out / "pictures" / (pathlib.PurePath(name).as_posix().replace("/", "_") + ".png"),
-            image_io.Image(picture.astype(np.float32) / 255),
-        )
+        path = out / "pictures" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image_io.write_image(path, image_io.Image(picture.astype(np.float32) / 255))
     results = {
         "model": trained.name if trained else str(model),
         "images": len(sequences),
@@ -196,7 +203,14 @@ def evaluate(
 def table(results: dict[str, Any]) -> str:
     """The rows of `evaluate`'s results as text."""
     rows = [
-        [row["name"], f"{row['psnr']:.2f}", f"{row['psnr_std']:.2f}", f"{row['psnr_worst']:.2f}", f"{row['ssim']:.4f}", ROWS[row["name"]]]
+        [
+            row["name"],
+            f"{row['psnr']:.2f}",
+            f"{row['psnr_std']:.2f}",
+            f"{row['psnr_worst']:.2f}",
+            f"{row['ssim']:.4f}",
+            ROWS[row["name"]],
+        ]
         for row in results["rows"]
     ]
     text = report.text_table(["row", "PSNR", "std", "worst", "SSIM", "what it is"], rows)
@@ -207,6 +221,9 @@ def table(results: dict[str, Any]) -> str:
         f"{run['steps']} steps: {'finite' if run['finite'] else 'NOT FINITE'}, "
         f"range exceeded by {run['overshoot']:.2g}, mean changed by {run['mean_drift']:.2g}",
     ]
-    lines += [f"reference against itself with half its time step: {psnr:.1f} dB ({name})" for name, psnr in results["reference_convergence"].items()]
+    lines += [
+        f"reference against itself with half its time step: {psnr:.1f} dB ({name})"
+        for name, psnr in results["reference_convergence"].items()
+    ]
     lines += [f"left out {name}: {reason}" for name, reason in results["left_out"].items()]
     return "\n".join(lines)

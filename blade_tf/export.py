@@ -27,8 +27,8 @@ def export_model(
 ) -> None:
     """Writes a SavedModel with batch, height and width open.
 
-    Signatures: `serving_default(image)` evolves by the model's own steps and dt; `evolve(image, steps, dt)` by given ones, int32
-    and float32 scalars. image: float32 [N, H, W, channels]; the output is called "output".
+    Signatures: `serving_default(image)` evolves by the model's own steps and dt; `evolve(image, steps, dt)` by given
+    ones, int32 and float32 scalars. image: float32 [N, H, W, channels]; the output is called "output".
 
     Args:
       model: the model; for 3 channels the filters are selected by luma.

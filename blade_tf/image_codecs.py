@@ -67,9 +67,12 @@ def _samples(picture: ImageFile.ImageFile, depth: int = 8) -> np.ndarray:
     values = np.atleast_3d(np.asarray(converted))
     if key is None or mode not in ("1", "L", "RGB"):
         return values
-    # A transparent colour of PNG: Pillow scales gray of 2 and 4 bits to 8, but not this key.
-    scale = 255 // (2**depth - 1) if mode == "L" else 1
-    opaque = np.any(values != np.multiply(key, scale), axis=-1, keepdims=True)
+    # A transparent colour of PNG: Pillow scales gray of fewer than 8 bits to 8, but not always this key.
+    if mode == "1":
+        key = 255 if key else 0
+    elif mode == "L":
+        key *= 255 // (2**depth - 1)
+    opaque = np.any(values != np.asarray(key), axis=-1, keepdims=True)
     return np.concatenate([values, np.where(opaque, np.uint8(255), np.uint8(0))], axis=-1)
 
 

@@ -1,7 +1,7 @@
 """Time stepping: an integrator makes a step out of a rate, and steps follow one another.
 
-A rate is a function u -> du/dt; rates add. A step is a function u -> next u. Reference solvers, training and applications share
-these integrators.
+A rate is a function u -> du/dt; rates add. A step is a function u -> next u. Reference solvers, training and
+applications share these integrators.
 """
 
 from __future__ import annotations
@@ -31,14 +31,24 @@ def sum_rates(*rates: Rate) -> Rate:
     return total
 
 
+def _number(value: Any, u: tf.Tensor) -> tf.Tensor:
+    # tf.cast would take a Python number through float32.
+    return tf.cast(value, u.dtype) if tf.is_tensor(value) else tf.constant(value, u.dtype)
+
+
 def euler(rate: Rate, dt: Any) -> Step:
     """Explicit Euler (eq 2.6): `u' = u + dt rate(u)`."""
-    return lambda u: u + tf.cast(dt, u.dtype) * rate(u)
+    return lambda u: u + _number(dt, u) * rate(u)
 
 
 def midpoint(rate: Rate, dt: Any) -> Step:
     """Explicit midpoint (eq 2.7): `u' = u + dt rate(u + dt / 2 rate(u))`; twice the evaluations of `euler`."""
-    return lambda u: u + tf.cast(dt, u.dtype) * rate(u + tf.cast(0.5 * dt, u.dtype) * rate(u))
+
+    def step(u: tf.Tensor) -> tf.Tensor:
+        length = _number(dt, u)
+        return u + length * rate(u + 0.5 * length * rate(u))
+
+    return step
 
 
 INTEGRATORS: dict[str, Callable[[Rate, Any], Step]] = {"euler": euler, "midpoint": midpoint}
@@ -55,10 +65,13 @@ def trajectory(step: Step, u: tf.Tensor, steps: int) -> list[tf.Tensor]:
 
 def evolve(step: Step, u: tf.Tensor, steps: Any) -> tf.Tensor:
     """The state after `steps` steps, an integer or an integer tensor, in a loop that holds one state."""
+    u, steps = tf.convert_to_tensor(u), tf.convert_to_tensor(steps)
+    if not steps.dtype.is_integer:
+        raise TypeError(f"steps: expected an integer, got {steps.dtype.name}")
     shape = u.shape
     return tf.while_loop(
         lambda i, _: i < steps,
         lambda i, v: (i + 1, tf.ensure_shape(step(v), shape)),
-        (tf.constant(0), u),
+        (tf.zeros_like(steps), u),
         shape_invariants=(tf.TensorShape([]), shape),
     )[1]

@@ -15,7 +15,7 @@ __all__ = ["Blade"]
 
 @keras.saving.register_keras_serializable("blade_tf")
 class Blade(keras.layers.Layer):
-    """Applies at each pixel the filter of a trainable bank that the pixel selects (eq 2.1): see `blade_tf.blade_filter`.
+    """Applies at each pixel the filter of a trainable bank that it selects (eq 2.1): see `blade_tf.blade_filter`.
 
     Inputs: image, float [N, H, W, C], and selection, int32 [N, H, W] in [0, num_filters). Output: [N, H, W, C].
     Weight: `filters` [num_filters, R, S].
@@ -42,9 +42,9 @@ class Blade(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if num_filters < 1:
-            raise ValueError(f"num_filters: expected at least 1, got {num_filters!r}")
-        if len(footprint) != 2 or any(size < 1 or size % 2 == 0 for size in footprint):
+        if num_filters < 1 or int(num_filters) != num_filters:
+            raise ValueError(f"num_filters: expected an integer of at least 1, got {num_filters!r}")
+        if len(footprint) != 2 or any(size < 1 or size % 2 != 1 for size in footprint):
             raise ValueError(f"footprint: expected two odd sizes, got {tuple(footprint)!r}")
         self.num_filters = int(num_filters)
         self.footprint = (int(footprint[0]), int(footprint[1]))

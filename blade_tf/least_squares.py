@@ -10,7 +10,7 @@ __all__ = ["NormalEquations", "difference_basis", "patch_differences"]
 
 
 def difference_basis(footprint: tuple[int, int]) -> np.ndarray:
-    """B [R * S, R * S - 1] with h = B a: one coefficient for each difference of a neighbour to the centre; h sums to zero."""
+    """B [R * S, R * S - 1] with h = B a: one coefficient a difference of a neighbour to the centre; h sums to 0."""
     taps = footprint[0] * footprint[1]
     centre = taps // 2
     basis = np.delete(np.eye(taps), centre, axis=1)
@@ -64,8 +64,8 @@ class NormalEquations:
 
     def total(self) -> NormalEquations:
         """All bins as one."""
-        sums = (array.sum(0, keepdims=True) for array in (self.gram, self.moment, self.count))
-        return NormalEquations(*sums, self.energy)
+        gram, moment, count = (array.sum(0, keepdims=True) for array in (self.gram, self.moment, self.count))
+        return NormalEquations(gram, moment, count, self.energy)
 
     def _damping(self, ridge: float) -> np.ndarray:
         size = self.gram.shape[1]
@@ -74,7 +74,7 @@ class NormalEquations:
         return ridge * (mean + 1e-3 * mean.sum() / max(self.count.sum(), 1) + 1e-30)
 
     def solve(self, ridge: float, prior: np.ndarray | None = None) -> np.ndarray:
-        """argmin_a sum (x^T a - y)^2 + damping |a - prior|^2 for each bin: [K, D]; a bin without pixels takes the prior.
+        """argmin_a sum (x^T a - y)^2 + damping |a - prior|^2 of each bin: [K, D]; one without pixels takes the prior.
 
         Args:
           ridge: the damping relative to the bin's mean eigenvalue.
@@ -86,7 +86,10 @@ class NormalEquations:
         return np.linalg.solve(gram, (self.moment + damping * prior)[..., None])[..., 0]
 
     def whitening(self, ridge: float) -> np.ndarray:
-        """W [K, D, D] = (mean of x x^T in the bin + damping)^(-1/2): steps of equal length in p change x^T W p equally; 0 if empty."""
+        """W [K, D, D] = (mean of x x^T in the bin + damping)^(-1/2), 0 for a bin without pixels.
+
+        Changes of p of equal length change x^T W p equally, whatever their direction.
+        """
         count = np.maximum(self.count, 1)[:, None, None]
         damping = self._damping(ridge)[:, None, None] * np.eye(self.gram.shape[1])
         values, vectors = np.linalg.eigh((self.gram + damping) / count)

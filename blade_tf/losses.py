@@ -20,7 +20,7 @@ def l2(predicted: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
 
 
 def log_mse(predicted: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
-    """Mean over the batch of log(sum over the frames of the mean squared error + 1e-6): images of any contrast count alike."""
+    """Mean over the batch of log(sum over the frames of the MSE + 1e-6): images of any contrast count alike."""
     mse = tf.reduce_mean(tf.math.squared_difference(predicted, reference), axis=[2, 3, 4])
     return tf.reduce_mean(tf.math.log(tf.reduce_sum(mse, axis=1) + 1e-6))
 
@@ -39,12 +39,15 @@ def features(model: keras.Model) -> Loss:
 
     The model takes images [N, H, W, C] in [0, 1]; gray images are repeated to its number of channels.
     """
-    model.trainable = False
-    channels = model.inputs[0].shape[-1] or 1
+    # A model without known inputs, or with any number of channels, gets the frames as they are.
+    channels = model.inputs[0].shape[-1] if getattr(model, "inputs", None) else None
 
     def loss(predicted: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
-        repeats = channels // predicted.shape[-1]
-        outputs = [tf.nest.flatten(model(tf.repeat(_frames(x), repeats, axis=-1), training=False)) for x in (predicted, reference)]
+        repeats = channels if channels and predicted.shape[-1] == 1 else 1
+        outputs = [
+            tf.nest.flatten(model(tf.repeat(_frames(x), repeats, axis=-1), training=False))
+            for x in (predicted, reference)
+        ]
         return tf.add_n([tf.reduce_mean(tf.math.squared_difference(a, b)) for a, b in zip(*outputs, strict=True)])
 
     return loss
@@ -68,5 +71,8 @@ def build(train: ml_collections.ConfigDict) -> Loss:
     """The loss that the "train" part of a config names."""
     if train.loss not in LOSSES:
         near = difflib.get_close_matches(train.loss, LOSSES, 1)
-        raise ValueError(f"train.loss: unknown loss {train.loss!r}" + (f", did you mean {near[0]!r}?" if near else f", expected one of {sorted(LOSSES)}"))
+        raise ValueError(
+            f"train.loss: unknown loss {train.loss!r}"
+            + (f", did you mean {near[0]!r}?" if near else f", expected one of {sorted(LOSSES)}")
+        )
     return LOSSES[train.loss](train)

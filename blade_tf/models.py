@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import io
 import json
+import math
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -37,7 +38,8 @@ class BladeRate(keras.layers.Layer):
     """
 
     def __init__(self, selection: Selection, blade: Blade, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Without autocasting: the state and the selection keep the image's precision, the bank alone has the policy's.
+        super().__init__(**{"autocast": False} | kwargs)
         if blade.num_filters < selection.num_bins:
             raise ValueError(f"blade: expected at least {selection.num_bins} filters, got {blade.num_filters}")
         self.selection = selection
@@ -46,10 +48,10 @@ class BladeRate(keras.layers.Layer):
         self.built = True
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
-        return self.blade(image, self.selection(image))
+        return tf.cast(self.blade(image, self.selection(image)), image.dtype)
 
     def compute_output_spec(self, image: Any) -> keras.KerasTensor:
-        return keras.KerasTensor(image.shape, self.compute_dtype)
+        return keras.KerasTensor(image.shape, image.dtype)
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
@@ -57,16 +59,16 @@ class BladeRate(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> BladeRate:
-        parts = {key: keras.saving.deserialize_keras_object(config.pop(key)) for key in ("selection", "blade")}
-        return cls(**parts, **config)
+        parts = {key: keras.saving.deserialize_keras_object(config[key]) for key in ("selection", "blade")}
+        return cls(**config | parts)
 
 
 @keras.saving.register_keras_serializable("blade_tf")
 class EvolutionModel(keras.Model):
     """Unrolls du/dt = sum of rates over any number of time steps (eqs 2.6, 2.7, 2.10).
 
-    Input: the initial state, float [N, H, W, C]. Output: the state after `steps` steps, [N, H, W, C], or all states after the
-    initial one, [N, steps, H, W, C].
+    Input: the initial state, float [N, H, W, C]. Output: the state after `steps` steps, [N, H, W, C], or all states
+    after the initial one, [N, steps, H, W, C].
 
     Args:
       rates: a rate or a sequence of them: layers, or functions registered with keras.saving, from u to du/dt.
@@ -89,12 +91,12 @@ class EvolutionModel(keras.Model):
         output: str = "final",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False} | kwargs)
         if method not in integrate.INTEGRATORS:
             raise ValueError(f"method: expected one of {sorted(integrate.INTEGRATORS)}, got {method!r}")
         if output not in ("final", "trajectory"):
             raise ValueError(f"output: expected 'final' or 'trajectory', got {output!r}")
-        self.rates = [rates] if callable(rates) else list(rates)
+        self.rates: list[Any] = [rates] if callable(rates) else list(rates)
         if not self.rates:
             raise ValueError("rates: expected at least one, got none")
         self.dt = _positive("dt", dt)
@@ -141,7 +143,7 @@ class EvolutionModel(keras.Model):
     def compute_output_spec(self, image: Any) -> keras.KerasTensor:
         shape = tuple(image.shape)
         final = self.output_form == "final"
-        return keras.KerasTensor(shape if final else (shape[0], self.steps, *shape[1:]), self.compute_dtype)
+        return keras.KerasTensor(shape if final else (shape[0], self.steps, *shape[1:]), image.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
@@ -154,18 +156,18 @@ class EvolutionModel(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> EvolutionModel:
-        rates = [keras.saving.deserialize_keras_object(rate) for rate in config.pop("rates")]
-        return cls(rates, **config)
+        rates = [keras.saving.deserialize_keras_object(rate) for rate in config["rates"]]
+        return cls(**config | {"rates": rates})
 
 
 def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not np.isfinite(value) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < math.inf:
         raise ValueError(f"{name}: expected a positive number, got {value!r}")
     return float(value)
 
 
 def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or int(value) != value or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise ValueError(f"{name}: expected a non-negative integer, got {value!r}")
     return int(value)
 
@@ -179,7 +181,7 @@ FORMS: dict[str, Callable[[dict[str, Any]], keras.layers.Layer]] = {"plain": _pl
 
 
 def build(spec: dict[str, Any], output: str = "final") -> EvolutionModel:
-    """A model with zero filters from the "model" part of a model.json: form, footprint, selection, method, dt, steps."""
+    """A model with zero filters from its spec: form, footprint, selection, method, dt, steps."""
     if spec["form"] not in FORMS:
         raise ValueError(f"model.form: expected one of {sorted(FORMS)}, got {spec['form']!r}")
     return EvolutionModel(FORMS[spec["form"]](spec), spec["dt"], spec["steps"], spec["method"], output)
@@ -208,7 +210,9 @@ class Trained:
         bank = self.weights[weights]
         spec = self.spec
         if weights == "single_filter":
-            spec = spec | {"selection": {"orientations": 1, "strength_thresholds": [], "coherence_thresholds": [], "rho": 0.0}}
+            spec = spec | {
+                "selection": {"orientations": 1, "strength_thresholds": [], "coherence_thresholds": [], "rho": 0.0}
+            }
         model = build(spec, output)
         model.rates[0].blade.filters.assign(bank)
         return model
@@ -239,7 +243,11 @@ def load_trained(model: str | os.PathLike[str]) -> Trained:
         path = PRETRAINED / str(model)
     if not (path / "model.json").exists():
         near = difflib.get_close_matches(str(model), pretrained_names(), 1)
-        hint = f", did you mean {near[0]!r}?" if near else f", expected one of {pretrained_names()} or a folder with a model.json"
+        hint = (
+            f", did you mean {near[0]!r}?"
+            if near
+            else f", expected one of {pretrained_names()} or a folder with a model.json"
+        )
         raise ValueError(f"model: unknown name or path {str(model)!r}{hint}")
     try:
         record = json.loads((path / "model.json").read_text())
@@ -251,7 +259,7 @@ def load_trained(model: str | os.PathLike[str]) -> Trained:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             weights = {key: archive[key] for key in archive.files}
         return Trained(record["name"], record["spec"], record["config"], record["baselines"], weights)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"model: {path} is damaged: {error}") from error
 
 
@@ -269,5 +277,8 @@ def load_pretrained(name: str) -> EvolutionModel:
     """The pretrained model of this name, an `EvolutionModel`; ValueError for an unknown name (with the nearest one)."""
     if name not in pretrained_names():
         near = difflib.get_close_matches(name, pretrained_names(), 1)
-        raise ValueError(f"name: unknown model {name!r}" + (f", did you mean {near[0]!r}?" if near else f", expected one of {pretrained_names()}"))
+        raise ValueError(
+            f"name: unknown model {name!r}"
+            + (f", did you mean {near[0]!r}?" if near else f", expected one of {pretrained_names()}")
+        )
     return load_trained(PRETRAINED / name).model()

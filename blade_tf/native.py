@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import pathlib
-import types
 import warnings
+from typing import Any
 
 import tensorflow as tf
 
@@ -21,10 +21,11 @@ def _minor(version: str) -> str:
 
 
 def check_tensorflow(built: str, running: str) -> None:
-    """Raises ImportError unless two TensorFlow versions share their minor release, within which its C++ ABI is stable."""
+    """Raises ImportError unless two TensorFlow versions share their minor release: within it the C++ ABI is stable."""
     if _minor(built) != _minor(running):
         raise ImportError(
-            f"blade_tf: its native library was built against TensorFlow {built}, but TensorFlow {running} is installed. "
+            f"blade_tf: its native library was built against TensorFlow {built}, but TensorFlow {running} is "
+            "installed. "
             f"Either `pip install 'tensorflow=={_minor(built)}.*'`, or rebuild: "
             "`pip install --force-reinstall --no-deps --no-build-isolation .` in blade_tf's sources."
         )
@@ -34,13 +35,14 @@ def _check_distributions() -> None:
     names = {d.name.lower().replace("_", "-") for d in importlib.metadata.distributions() if d.name}
     if {"tensorflow", "tensorflow-cpu"} <= names:
         warnings.warn(
-            "blade_tf: both `tensorflow` and `tensorflow-cpu` are installed, in the same folder; uninstalling one breaks "
+            "blade_tf: both `tensorflow` and `tensorflow-cpu` are installed, in the same folder; uninstalling one "
+            "breaks "
             "the other. Run `pip uninstall tensorflow tensorflow-cpu`, then install one of them.",
             stacklevel=2,
         )
 
 
-def _load() -> types.ModuleType | None:
+def _load() -> Any:
     _check_distributions()
     info = json.loads(BUILD_INFO.read_text()) if BUILD_INFO.exists() else {}
     if not LIBRARY.exists():
@@ -50,7 +52,8 @@ def _load() -> types.ModuleType | None:
             else f"not built: {LIBRARY.name} is missing"
         )
         warnings.warn(
-            f"blade_tf: {reason}; falling back to stock TensorFlow operations, which give the same numbers tens of times "
+            f"blade_tf: {reason}; falling back to stock TensorFlow operations, which give the same numbers tens of "
+            "times "
             "slower. With a C++ compiler, `pip install .` in blade_tf's sources builds the library.",
             stacklevel=2,
         )

@@ -1,17 +1,20 @@
 """The operations of BLADE: apply at each pixel one filter of a bank, and choose that filter by local structure.
 
-Each has a native implementation (C++, threaded by TensorFlow's own pool) and one in stock TensorFlow, which is its oracle, its
-fallback and the form of portable exports. `implementation` chooses; the native one is the default where it is installed.
+Each has a native implementation (C++, threaded by TensorFlow's own pool) and one in stock TensorFlow, which is its
+oracle, its fallback and the form of portable exports. `implementation` chooses; the native one is the default where it
+is installed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import tensorflow as tf
 
 from blade_tf import native, stock
@@ -19,6 +22,7 @@ from blade_tf import native, stock
 __all__ = ["blade_filter", "blade_select", "implementation", "uses_native"]
 
 FLOATS = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
+MAX_RHO = 1e4
 
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("blade_tf_implementation", default=None)
 
@@ -69,9 +73,10 @@ def blade_filter(image: Any, filters: Any, selection: Any) -> tf.Tensor:
     `output[n, y, x, c] = sum_{r, s} filters[selection[n, y, x], r, s] image[n, y + r - R // 2, x + s - S // 2, c]`:
     cross-correlation, the image extended by replicating its border pixels. The cost does not depend on K.
 
-    The gradients with respect to the image and the filters are eq 2.9, at the borders the exact adjoint of the replicated
-    extension; `selection` has none. The filter is bilinear, and second derivatives are supported too. Results are the same for
-    any number of threads. float16 and bfloat16 are accumulated in float32. NaN and infinity stay within their stencil.
+    The gradients with respect to the image and the filters are eq 2.9, at the borders the exact adjoint of the
+    replicated extension; `selection` has none. The filter is bilinear, and second derivatives are supported too.
+    Results are the same for any number of threads. float16 and bfloat16 are accumulated in float32. NaN and infinity
+    stay within their stencil.
 
     Args:
       image: float16, bfloat16, float32 or float64 [N, H, W, C].
@@ -84,8 +89,8 @@ def blade_filter(image: Any, filters: Any, selection: Any) -> tf.Tensor:
     Raises:
       TypeError: for a wrong dtype.
       ValueError: for a wrong rank, shapes that do not match, or an even or empty footprint.
-      tf.errors.InvalidArgumentError: for a selection out of range (the message has its value and position), and for shapes that
-        are wrong but unknown until the graph runs.
+      tf.errors.InvalidArgumentError: for a selection out of range (the message has its value and position), and for
+        shapes that are wrong but unknown until the graph runs.
 
     Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), eqs 2.1 and 2.9.
     """
@@ -108,12 +113,18 @@ def blade_filter(image: Any, filters: Any, selection: Any) -> tf.Tensor:
 
 
 def check_thresholds(name: str, thresholds: Sequence[float], low: float, high: float) -> list[float]:
-    """The thresholds as a list of floats; ValueError unless they are finite, ascending and within [low, high]."""
+    """The thresholds as floats; ValueError unless, in float32, they are finite, ascending and within [low, high]."""
     values = [float(t) for t in thresholds]
-    finite = all(math.isfinite(t) and low <= t <= high for t in values)
-    if not finite or any(a >= b for a, b in zip(values, values[1:], strict=False)):
+    single = _in_float32(values)
+    finite = all(math.isfinite(t) for t in single) and all(low <= t <= high for t in values)
+    if not finite or any(a >= b for a, b in itertools.pairwise(single)):
         raise ValueError(f"{name}: expected ascending numbers in [{low:g}, {high:g}], got {values}")
     return values
+
+
+def _in_float32(values: Sequence[float]) -> list[float]:
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float32).tolist()
 
 
 def blade_select(
@@ -126,52 +137,59 @@ def blade_select(
 ) -> tf.Tensor:
     """Chooses at each pixel a filter by the structure tensor's orientation, strength and coherence (section 2.1).
 
-    `index = ori + orientations * (str + n_strength * coh)` (eq 2.5), where n thresholds make n + 1 bins. With J_rho of eqs 2.3-2.4
-    summed over the channels (central differences and a Gaussian truncated at 3 rho, borders replicated), l1 >= l2 its eigenvalues
-    and w1 the eigenvector of l1:
+    `index = ori + orientations * (str + n_strength * coh)` (eq 2.5), where n thresholds make n + 1 bins. With J_rho of
+    eqs 2.3-2.4 summed over the channels (central differences and a Gaussian truncated at 3 rho, borders replicated),
+    l1 >= l2 its eigenvalues and w1 the eigenvector of l1:
 
     - str = number of thresholds t with sqrt(l1) > t; t in intensity per pixel, t >= 0;
     - coh = number of thresholds q with (sqrt l1 - sqrt l2) / (sqrt l1 + sqrt l2) > q; q in [0, 1];
-    - ori = the bin of width pi / orientations that holds the angle of w1; bin 0 contains the x axis, and is centred on it where
-      `orientations` is even (for odd numbers the bins are turned by a quarter of a bin, so that neither axis is an edge).
+    - ori = the bin of width pi / orientations that holds the angle of w1; bin 0 contains the x axis, and is centred on
+      it where `orientations` is even (for odd numbers the bins are turned by a quarter of a bin, so that neither axis
+      is an edge).
 
-    It is computed without square roots or arc tangents: with c = J11 - J22, s = 2 J12, R2 = c^2 + s^2 and tr = J11 + J22,
-    strength is R2 > u |u| for u = 2 t^2 - tr, coherence is R2 > k^2 tr^2 for k = 2 q / (1 + q^2), and orientation compares cross
-    products of (c, s) with the edges' directions. These comparisons, in float32 (float64 for a float64 image), are the definition:
-    every implementation agrees exactly away from ties. They are strict, so flat pixels and NaN take bin 0. No gradient.
+    It is computed without square roots or arc tangents: with c = J11 - J22, s = 2 J12, R2 = c^2 + s^2 and tr = J11 +
+    J22, strength is R2 > u |u| for u = 2 t^2 - tr, coherence is R2 > k^2 tr^2 for k = 2 q / (1 + q^2), and orientation
+    compares cross products of (c, s) with the edges' directions. These comparisons, in float32 (float64 for a float64
+    image), are the definition: every implementation agrees exactly away from ties. They are strict, so flat pixels and
+    NaN take bin 0. No gradient.
 
     Args:
       image: float16, bfloat16, float32 or float64 [N, H, W, C].
       orientations: number of orientation bins, at least 1.
       strength_thresholds: ascending, in intensity per pixel.
       coherence_thresholds: ascending, in [0, 1].
-      rho: standard deviation of the tensor's smoothing in pixels; 0 smooths nothing.
+      rho: standard deviation of the tensor's smoothing in pixels, at most 10000; 0 smooths nothing.
 
     Returns:
       int32 [N, H, W].
 
     Raises:
       TypeError: for a wrong dtype.
-      ValueError: for a wrong rank, thresholds that do not ascend or are out of range, `orientations` < 1, rho < 0.
+      ValueError: for a wrong rank, thresholds that do not ascend or are out of range, `orientations` < 1, rho out of
+        range.
 
     Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), section 2.1.
     """
     image = _image_tensor(image)
-    if isinstance(orientations, bool) or int(orientations) != orientations or orientations < 1:
+    if isinstance(orientations, bool) or not isinstance(orientations, int | np.integer) or orientations < 1:
         raise ValueError(f"orientations: expected an integer of at least 1, got {orientations!r}")
     strength = check_thresholds("strength_thresholds", strength_thresholds, 0.0, math.inf)
     coherence = check_thresholds("coherence_thresholds", coherence_thresholds, 0.0, 1.0)
-    if not (math.isfinite(rho) and rho >= 0):
-        raise ValueError(f"rho: expected a finite number of at least 0, got {rho!r}")
+    bins = int(orientations) * (len(strength) + 1) * (len(coherence) + 1)
+    if bins > tf.int32.max:
+        raise ValueError(f"orientations: expected at most {tf.int32.max} combinations of features, got {bins}")
+    if not 0 <= rho <= MAX_RHO:
+        raise ValueError(f"rho: expected a number in [0, {MAX_RHO:g}], got {rho!r}")
+    # The native operation's attributes are float32 numbers: the stock one takes the same.
+    arguments: dict[str, Any] = {
+        "orientations": int(orientations),
+        "strength_thresholds": _in_float32(strength),
+        "coherence_thresholds": _in_float32(coherence),
+        "rho": _in_float32([rho])[0],
+    }
     if not uses_native():
-        return tf.stop_gradient(stock.blade_select(image, int(orientations), strength, coherence, float(rho)))
-    return native.library.blade_select(
-        image=image,
-        orientations=int(orientations),
-        strength_thresholds=strength,
-        coherence_thresholds=coherence,
-        rho=float(rho),
-    )
+        return tf.stop_gradient(stock.blade_select(image, **arguments))
+    return native.library.blade_select(image=image, **arguments)
 
 
 def _grad_image(filters: tf.Tensor, selection: tf.Tensor, grad: tf.Tensor) -> tf.Tensor:
@@ -183,8 +201,8 @@ def _grad_filters(image: tf.Tensor, selection: tf.Tensor, grad: tf.Tensor, filte
     return native.library.blade_filter_grad_filters(image=image, selection=selection, grad=grad, filters_shape=shape)
 
 
-# out = F(z, h) is bilinear in the image z and the filters h. Its adjoints with respect to each, Gz(h, g) and Gh(z, g), are bilinear
-# too, and the gradients of the three are made of the three.
+# out = F(z, h) is bilinear in the image z and the filters h. Its adjoints with respect to each, Gz(h, g) and Gh(z, g),
+# are bilinear too, and the gradients of the three are made of the three.
 
 
 @tf.RegisterGradient("BladeFilter")

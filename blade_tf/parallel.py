@@ -31,6 +31,7 @@ def run(
 
     Args:
       function: of a module, so that a fresh process can import it; each process computes with one thread.
+        A single job, or a single worker, needs no other process.
       jobs: the argument lists.
       workers: number of processes; by default one for each processor.
       description: stands before the progress bar.
@@ -41,6 +42,10 @@ def run(
     if not jobs:
         return
     count = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    if count == 1:
+        for job in tqdm.tqdm(jobs, desc=description, unit=unit):
+            yield function(*job)
+        return
     context = multiprocessing.get_context("spawn")
     with (
         tqdm.tqdm(total=len(jobs), desc=description, unit=unit) as progress,

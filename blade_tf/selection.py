@@ -48,8 +48,8 @@ def quantile_thresholds(
 class Selection(keras.layers.Layer):
     """Quantised orientation, strength and coherence of the structure tensor (section 2.1): see `blade_tf.blade_select`.
 
-    Input: float [N, H, W, C], in its own precision whatever the layer's dtype policy. Output: int32 [N, H, W] in [0, num_bins).
-    No weights, no gradient.
+    Input: float [N, H, W, C], in its own precision whatever the layer's dtype policy. Output: int32 [N, H, W] in [0,
+    num_bins). No weights, no gradient.
 
     Args:
       strength_thresholds: ascending, in intensity per pixel; n thresholds make n + 1 bins.

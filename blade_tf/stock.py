@@ -18,7 +18,7 @@ __all__ = ["blade_filter", "blade_select"]
 
 
 def blade_filter(image: tf.Tensor, filters: tf.Tensor, selection: tf.Tensor) -> tf.Tensor:
-    """Eq 2.1, one gather of a tap for all pixels at a time; differentiable any number of times by TensorFlow's own rules."""
+    """Eq 2.1, one tap of all pixels at a time; differentiable any number of times by TensorFlow's own rules."""
     if filters.shape[1] is None or filters.shape[2] is None:
         raise ValueError(f"filters: stock operations need a static footprint [K, R, S], got {filters.shape}")
     dtype = image.dtype
@@ -26,6 +26,10 @@ def blade_filter(image: tf.Tensor, filters: tf.Tensor, selection: tf.Tensor) -> 
     image, filters = tf.cast(image, compute), tf.cast(filters, compute)
     rows, columns = filters.shape[1:]
     size = tf.shape(image)
+    selection = tf.ensure_shape(selection, [None, None, None])
+    if not (selection.shape.is_fully_defined() and image.shape[:3].is_fully_defined()):
+        # Otherwise axes of length 1 would broadcast.
+        tf.debugging.assert_equal(tf.shape(selection), size[:3], "selection: expected int32 [N, H, W] like the image's")
     top, left = rows // 2, columns // 2
     padded = image_lib.pad_replicate(image, top, top, left, left)
     output = tf.zeros_like(image)
@@ -52,7 +56,10 @@ def orientation_edges(orientations: int) -> list[tuple[float, float]]:
 
 def _orientation_bin(c: tf.Tensor, s: tf.Tensor, orientations: int) -> tf.Tensor:
     n = orientations
-    edges = [(np.asarray(ce, c.dtype.as_numpy_dtype), np.asarray(se, c.dtype.as_numpy_dtype)) for ce, se in orientation_edges(n)]
+    edges = [
+        (np.asarray(ce, c.dtype.as_numpy_dtype), np.asarray(se, c.dtype.as_numpy_dtype))
+        for ce, se in orientation_edges(n)
+    ]
     if n % 4 == 0:
         lower = s < 0
         c, s = tf.where(lower, -c, c), tf.where(lower, -s, s)
@@ -85,11 +92,11 @@ def blade_select(
     c, s, trace = j11 - j22, j12 + j12, j11 + j22
     r2 = c * c + s * s
     strength = []
-    for t in np.asarray(strength_thresholds, np.float32).astype(np.float64):
+    for t in strength_thresholds:
         u = number(2.0 * t * t) - trace
         strength.append(r2 > u * tf.abs(u))
     coherence = []
-    for q in np.asarray(coherence_thresholds, np.float32).astype(np.float64):
+    for q in coherence_thresholds:
         k = 2.0 * q / (1.0 + q * q)
         coherence.append(r2 > number(k * k) * (trace * trace))
     n_strength = len(strength) + 1

@@ -22,7 +22,8 @@ class Features(NamedTuple):
 def structure_tensor(image: tf.Tensor, rho: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """J_rho = G_rho * (grad u grad u^T), eqs 2.3-2.4, summed over the channels.
 
-    The gradient takes central differences over replicated borders; G_rho is truncated at 3 rho, its border replicated too.
+    The gradient takes central differences over replicated borders; G_rho is truncated at 3 rho, its border replicated
+    too.
 
     Args:
       image: [N, H, W, C], float32 or float64.
@@ -48,8 +49,8 @@ def structure_tensor(image: tf.Tensor, rho: float) -> tuple[tf.Tensor, tf.Tensor
 def features(image: tf.Tensor, rho: float) -> Features:
     """Orientation, strength and coherence of section 2.1, by square roots and the arc tangent.
 
-    With l1 >= l2 the eigenvalues of J_rho and w1 the eigenvector of l1: orientation = angle of w1 in [0, pi); strength =
-    sqrt(l1), in intensity per pixel; coherence = (sqrt l1 - sqrt l2) / (sqrt l1 + sqrt l2), 0 where l1 = 0.
+    With l1 >= l2 the eigenvalues of J_rho and w1 the eigenvector of l1: orientation = angle of w1 in [0, pi); strength
+    = sqrt(l1), in intensity per pixel; coherence = (sqrt l1 - sqrt l2) / (sqrt l1 + sqrt l2), 0 where l1 = 0.
 
     Args:
       image: [N, H, W, C], float32 or float64.

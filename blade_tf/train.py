@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import dataclasses
 import functools
 import json
@@ -22,7 +24,7 @@ import tqdm
 from blade_tf import baselines, files, least_squares, losses, metrics, models, report, selection
 from blade_tf.data import prepare, records
 
-__all__ = ["Data", "DivergedError", "InterruptedTraining", "least_squares_start", "load_data", "train"]
+__all__ = ["Data", "DivergedError", "TrainingInterruptedError", "least_squares_start", "load_data", "train"]
 
 log = logging.getLogger("blade_tf")
 
@@ -31,7 +33,7 @@ class DivergedError(RuntimeError):
     """The loss is no longer finite; the last good checkpoint is kept."""
 
 
-class InterruptedTraining(RuntimeError):
+class TrainingInterruptedError(RuntimeError):
     """A signal asked for a stop; the state is saved, and the same call continues from it."""
 
 
@@ -47,18 +49,27 @@ def load_data(folder: str | os.PathLike[str], config: ml_collections.ConfigDict)
     """Opens a folder that `blade-prepare` wrote; ValueError if it is incomplete or was prepared with another config."""
     index = prepare.load_index(folder)
     wanted, found = prepare.relevant(config), index["config"]
-    different = [f"{key}: {found[key]} in {folder}, {wanted[key]} in the config" for key in wanted if found[key] != wanted[key]]
+    different = [
+        f"{key}: {found[key]} in {folder}, {wanted[key]} in the config" for key in wanted if found[key] != wanted[key]
+    ]
     if different:
         raise ValueError("data: prepared with another config; " + "; ".join(different))
 
     def reader(part: str) -> records.RecordReader:
-        return records.RecordReader(pathlib.Path(folder, shard + ".tfrecord") for shard in index["shards"] if shard.startswith(part))
+        return records.RecordReader(
+            pathlib.Path(folder, shard + ".tfrecord") for shard in index["shards"] if shard.startswith(part)
+        )
 
     train, validation = reader("train"), reader("validation")
     if not len(validation):
-        raise ValueError(f"data: {folder} holds no validation photographs; prepare at least {config.data.validation_every} photographs")
+        raise ValueError(
+            f"data: {folder} holds no validation photographs; prepare at least {config.data.validation_every} "
+            "photographs"
+        )
     if train[0].shape[1] < config.train.crop:
-        raise ValueError(f"train.crop: expected at most the prepared crops' {train[0].shape[1]}, got {config.train.crop}")
+        raise ValueError(
+            f"train.crop: expected at most the prepared crops' {train[0].shape[1]}, got {config.train.crop}"
+        )
     return Data(train, validation.batch(range(len(validation))))
 
 
@@ -75,7 +86,7 @@ def training_batch(data: records.RecordReader, step: int, config: ml_collections
         sequence = data[_epoch_order(len(data), config.seed, epoch)[offset]]
         y, x = rng.integers(sequence.shape[1] - size + 1), rng.integers(sequence.shape[2] - size + 1)
         window = sequence[:, y : y + size, x : x + size]
-        window = np.rot90(window, rng.integers(4), (1, 2))
+        window = np.rot90(window, int(rng.integers(4)), (1, 2))
         windows.append(window[:, :, ::-1] if rng.integers(2) else window)
     return np.stack(windows)
 
@@ -102,7 +113,7 @@ class Start:
 
 
 def least_squares_start(data: records.RecordReader, config: ml_collections.ConfigDict) -> Start:
-    """Thresholds at the data's quantiles; then for each bin the filter nearest to (u^(k+1) - u^(k)) / dt in the reference."""
+    """Thresholds at the data's quantiles, then for each bin the filter nearest to (u^(k+1) - u^(k)) / dt."""
     choice, dt = config.model.selection, step_length(config)
     footprint = tuple(config.model.footprint)
     sample = np.concatenate([data[i][:-1:3] for i in np.linspace(0, len(data) - 1, min(len(data), 100)).astype(int)])
@@ -141,7 +152,9 @@ def least_squares_start(data: records.RecordReader, config: ml_collections.Confi
         "whitening": whitening / dt,
         "count": equations.count,
     }
-    return Start(spec, {key: value.astype(np.float32) if value.dtype == np.float64 else value for key, value in arrays.items()})
+    return Start(
+        spec, {key: value.astype(np.float32) if value.dtype == np.float64 else value for key, value in arrays.items()}
+    )
 
 
 class _Trainer:
@@ -185,16 +198,16 @@ class _Trainer:
         return value
 
 
-def _batches(data: records.RecordReader, first: int, config: ml_collections.ConfigDict) -> Iterator[tf.Tensor]:
-    count = data[0].shape
-    shape = [config.train.batch, count[0], config.train.crop, config.train.crop, count[3]]
-
-    def load(step: tf.Tensor) -> tf.Tensor:
-        batch = tf.numpy_function(lambda k: training_batch(data, int(k), config), [step], tf.float32)
-        return tf.ensure_shape(batch, shape)
-
-    steps = tf.data.Dataset.range(first, config.train.steps)
-    return iter(steps.map(load, num_parallel_calls=2, deterministic=True).prefetch(4))
+def _batches(data: records.RecordReader, first: int, config: ml_collections.ConfigDict) -> Iterator[np.ndarray]:
+    """The batches of the steps from `first` on, read ahead while the model trains."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pending: collections.deque[concurrent.futures.Future[np.ndarray]] = collections.deque()
+        for step in range(first, config.train.steps):
+            pending.append(pool.submit(training_batch, data, step, config))
+            if len(pending) > 4:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def psnr_by_step(model: models.EvolutionModel, sequences: np.ndarray) -> np.ndarray:
@@ -232,7 +245,9 @@ class _Summaries:
             mosaic = report.filter_mosaic(trainer.filters.numpy(), select.orientations)
             tf.summary.image("filters", mosaic[np.newaxis])
             predicted = trainer.model(first[:, 0]).numpy()[:, -1]
-            panels = np.concatenate([first[:, 0], first[:, -1], predicted, 0.5 + 10 * (predicted - first[:, -1])], axis=2)
+            panels = np.concatenate(
+                [first[:, 0], first[:, -1], predicted, 0.5 + 10 * (predicted - first[:, -1])], axis=2
+            )
             tf.summary.image("input, reference, model, 10 x difference", np.clip(panels, 0, 1), max_outputs=4)
         self.writer.flush()
         return float(psnr[-1])
@@ -247,7 +262,9 @@ def _open_workdir(path: pathlib.Path, config: ml_collections.ConfigDict) -> None
     earlier = json.loads((path / "config.json").read_text())
     if earlier != plain:
         different = [key for key in plain if earlier.get(key) != plain[key]]
-        raise ValueError(f"workdir: {path} holds a run of another config (different: {', '.join(different)}); choose a new folder")
+        raise ValueError(
+            f"workdir: {path} holds a run of another config (different: {', '.join(different)}); choose a new folder"
+        )
 
 
 def _start(path: pathlib.Path, data: Data, config: ml_collections.ConfigDict) -> Start:
@@ -261,7 +278,7 @@ def _start(path: pathlib.Path, data: Data, config: ml_collections.ConfigDict) ->
 
 
 class _StopRequest:
-    """Turns SIGTERM and SIGINT into a flag while a training loop runs (in the main thread; elsewhere it does nothing)."""
+    """Turns SIGTERM and SIGINT into a flag while a training loop runs; outside of the main thread it does nothing."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -285,27 +302,26 @@ def train(
 ) -> models.Trained:
     """Trains a model: least squares, then config.train.steps Adam steps on ten unrolled steps.
 
-    Every batch is a function of config.seed and its step, and the operations are deterministic: a run that was killed and
-    started again ends with the same filters, bit for bit, as one that ran through.
+    Every batch is a function of config.seed and its step, and the operations are deterministic: a run that was killed
+    and started again ends with the same filters, bit for bit, as one that ran through.
 
     Args:
       config: see `blade_tf.config`.
       data: a folder that `blade-prepare` wrote with the same config.
-      workdir: a new folder, or one that a run of the same config began; receives checkpoints, TensorBoard's events and, at the
-        end, model/ (a `blade_tf.models.Trained`), model.keras and validation.json.
+      workdir: a new folder, or one that a run of the same config began; receives checkpoints, TensorBoard's events
+        and, at the end, model/ (a `blade_tf.models.Trained`), model.keras and validation.json.
 
     Returns:
       The trained model.
 
     Raises:
       ValueError: if data or workdir belong to another config, or the config makes no sense.
-      InterruptedTraining: after SIGTERM or SIGINT, the state being saved.
+      TrainingInterruptedError: after SIGTERM or SIGINT, the state being saved.
       DivergedError: if the loss is not finite any more.
     """
     losses.build(config.train)
     path, opened = pathlib.Path(workdir), load_data(data, config)
     _open_workdir(path, config)
-    keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     start = _start(path, opened, config)
     trainer = _Trainer(start, config)
@@ -325,10 +341,11 @@ def train(
     progress = tqdm.tqdm(total=config.train.steps, initial=first, unit="step", desc="train")
     with progress, _StopRequest() as stop:
         for step, batch in enumerate(_batches(opened.train, first, config), first + 1):
-            loss = float(trainer.update(batch))
+            loss = float(trainer.update(tf.constant(batch)))
             if not np.isfinite(loss):
                 raise DivergedError(
-                    f"train: the loss is {loss} at step {step}; the last good checkpoint is {manager.latest_checkpoint}. "
+                    f"train: the loss is {loss} at step {step}; the last good checkpoint is "
+                    f"{manager.latest_checkpoint}. "
                     "A smaller train.learning_rate may help."
                 )
             progress.update()
@@ -340,7 +357,9 @@ def train(
             if step % config.train.checkpoint_every == 0 or stop.signal:
                 save(step)
             if stop.signal:
-                raise InterruptedTraining(f"train: stopped by {signal.Signals(stop.signal).name} at step {step}; state saved in {path}")
+                raise TrainingInterruptedError(
+                    f"train: stopped by {signal.Signals(stop.signal).name} at step {step}; state saved in {path}"
+                )
     save(config.train.steps)
     return _finish(path, opened, start, trainer, summaries, config)
 
@@ -364,8 +383,12 @@ def _finish(
     trained.save(path / "model")
     model = trained.model()
     model.save(path / "model.keras")
-    scores = {name: float(psnr_by_step(trained.model(name, "trajectory"), data.validation)[:, -1].mean()) for name in weights}
-    files.write_json(path / "validation.json", {"psnr": scores | {"coarse_tuned": coarse["psnr"]}, "images": len(data.validation)})
+    scores = {
+        name: float(psnr_by_step(trained.model(name, "trajectory"), data.validation)[:, -1].mean()) for name in weights
+    }
+    files.write_json(
+        path / "validation.json", {"psnr": scores | {"coarse_tuned": coarse["psnr"]}, "images": len(data.validation)}
+    )
     summaries.validate(config.train.steps)
     log.info("validation PSNR: %s", ", ".join(f"{name} {value:.2f} dB" for name, value in scores.items()))
     return trained

@@ -1,7 +1,7 @@
 """TV flow by BLADE in the paper's form: 24 orientations x 3 strengths x 3 coherences, 216 filters of 5x5.
 
-    blade-prepare --config=configs/tv_flow_paper.py --images=PHOTOGRAPHS --output=DATA
-    blade-train --config=configs/tv_flow_paper.py --data=DATA --workdir=RUN
+blade-prepare --config=configs/tv_flow_paper.py --images=PHOTOGRAPHS --output=DATA
+blade-train --config=configs/tv_flow_paper.py --data=DATA --workdir=RUN
 """
 
 import ml_collections

@@ -30,8 +30,10 @@ else
         echo "run_all.sh: expected the Debian packages ${missing[*]}: install them, or run this as root or with sudo" >&2
         exit 1
     fi
-    "${sudo[@]}" apt-get update -q
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" </dev/null
+    echo "installing ${missing[*]}"
+    "${sudo[@]}" apt-get update -qq
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "${missing[@]}" \
+        </dev/null >/dev/null
 fi
 
 section "virtual environment: $venv"

@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import struct
+import zipfile
 import zlib
 
 import numpy as np
@@ -12,7 +13,7 @@ import tifffile
 from PIL import Image as PILImage
 from PIL import ImageCms, ImageOps
 
-from blade_tf.files import atomic_write, write_json, write_text
+from blade_tf.files import atomic_write, write_json, write_npz, write_text
 from blade_tf.image import luma as tf_luma
 from blade_tf.image_io import Image, ImageError, find_images, luma, quantize, read_image, write_image
 
@@ -553,3 +554,18 @@ def test_text_and_strict_json(tmp_path):
     with pytest.raises(TypeError):
         write_json(tmp_path / "file", {"a": object()})
     assert json.loads((tmp_path / "file").read_text(encoding="utf-8")) == back
+
+
+def test_npz_has_the_same_bytes_for_the_same_arrays(tmp_path):
+    arrays = {"filters": levels(3, 5, 5).astype(np.float32), "empty": np.zeros((0, 2))}
+    data = write_npz(tmp_path / "a.npz", arrays)
+    assert (tmp_path / "a.npz").read_bytes() == data == write_npz(tmp_path / "b.npz", arrays)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as loaded:
+        assert set(loaded) == set(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(loaded[name], array)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        write_npz(tmp_path / "c.npz", {"object": np.array([None])})
+    assert not (tmp_path / "c.npz").exists()

@@ -3,8 +3,8 @@
     blade-apply --model=tv_flow_paper --input=PHOTOGRAPH.jpg --output=RESULT.png
     blade-apply --model=RUN/model --input=FOLDER --output=FOLDER2 --steps=20
 
-PNG, JPEG and TIFF of 8 or 16 bits, gray or colour, of any size; alpha is kept. Colour images select their filters by luma. A file
-that cannot be read does not stop a folder; it is named, and the exit status is then 1.
+PNG, JPEG and TIFF of 8 or 16 bits, gray or colour, of any size; alpha is kept. Colour images select their filters by
+luma. A file that cannot be read does not stop a folder; it is named, and the exit status is then 1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from absl import flags
 from blade_tf import apply
 from blade_tf.cli import common
 
-_MODEL = flags.DEFINE_string("model", None, "Name of a pretrained model, folder of a trained one, or .keras file.", required=True)
+_MODEL = flags.DEFINE_string(
+    "model", None, "Name of a pretrained model, folder of a trained one, or .keras file.", required=True
+)
 _INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.", required=True)
 _STEPS = flags.DEFINE_integer("steps", None, "Number of time steps; default: the model's.", lower_bound=0)

@@ -48,7 +48,6 @@ def _help(module: Any, with_config: bool) -> str:
 def main(function: Callable[[], None], module_name: str) -> None:
     """Runs a program: its module's docstring is the help, and errors that a user can mend are one line and status 1."""
     module = sys.modules[module_name]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of worker processes
     if any(argument in ("--help", "-h", "-help", "-?") for argument in sys.argv[1:]):
         print(_help(module, "config" in flags.FLAGS))
         sys.exit(0)
@@ -60,7 +59,7 @@ def main(function: Callable[[], None], module_name: str) -> None:
             if len(arguments) > 1:
                 raise ValueError(f"unexpected argument {arguments[1]!r}; every option is a --flag=value")
             function()
-        except train.InterruptedTraining as error:
+        except train.TrainingInterruptedError as error:
             _stop(error, 143)
         except (ValueError, TypeError, KeyError, AttributeError, OSError, train.DivergedError) as error:
             if os.environ.get("BLADE_TF_DEBUG"):

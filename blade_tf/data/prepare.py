@@ -25,7 +25,8 @@ INDEX = "dataset.json"
 def training_crops(image: np.ndarray, data: ml_collections.ConfigDict, rng: np.random.Generator) -> list[np.ndarray]:
     """Random square crops of a photograph's luma, float32 [crop, crop, 1], on the reference grid.
 
-    The photograph is first averaged over blocks of the largest integer side that leaves its shorter side `data.min_side` long.
+    The photograph is first averaged over blocks of the largest integer side that leaves its shorter side
+    `data.min_side` long.
 
     Raises:
       ValueError: for a photograph smaller than a crop.
@@ -37,7 +38,9 @@ def training_crops(image: np.ndarray, data: ml_collections.ConfigDict, rng: np.r
     luma = blocks.mean((1, 3), dtype=np.float64).astype(np.float32)
     if min(height, width) < data.crop:
         raise ValueError(f"expected at least {data.crop} x {data.crop} pixels, got {width} x {height}")
-    corners = [(rng.integers(height - data.crop + 1), rng.integers(width - data.crop + 1)) for _ in range(data.crops_per_image)]
+    corners = [
+        (rng.integers(height - data.crop + 1), rng.integers(width - data.crop + 1)) for _ in range(data.crops_per_image)
+    ]
     return [luma[y : y + data.crop, x : x + data.crop] for y, x in corners]
 
 
@@ -81,7 +84,9 @@ def _plan(names: list[str], data: ml_collections.ConfigDict) -> dict[str, list[s
 def _check(config: ml_collections.ConfigDict) -> None:
     pdes.build(config.pde.name, **config.pde.parameters)
     if config.data.crop < 1 or config.data.crop % config.reference.scale:
-        raise ValueError(f"data.crop: expected a multiple of reference.scale = {config.reference.scale}, got {config.data.crop}")
+        raise ValueError(
+            f"data.crop: expected a multiple of reference.scale = {config.reference.scale}, got {config.data.crop}"
+        )
     for key in ("min_side", "crops_per_image", "images_per_shard"):
         if config.data[key] < 1:
             raise ValueError(f"data.{key}: expected at least 1, got {config.data[key]}")
@@ -89,7 +94,9 @@ def _check(config: ml_collections.ConfigDict) -> None:
 
 def relevant(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """The part of a config that prepared data depend on, as plain JSON."""
-    return json.loads(json.dumps({key: config[key].to_dict() for key in ("pde", "reference", "data")} | {"seed": config.seed}))
+    return json.loads(
+        json.dumps({key: config[key].to_dict() for key in ("pde", "reference", "data")} | {"seed": config.seed})
+    )
 
 
 def prepare(
@@ -101,8 +108,8 @@ def prepare(
 ) -> dict[str, Any]:
     """Writes the reference sequences of a folder of photographs as TFRecord shards for training and validation.
 
-    Each shard is written whole or not at all; a run that was interrupted continues with the shards that are missing. The split
-    and the crops depend on the photographs' names and config.seed alone, not on the number of workers.
+    Each shard is written whole or not at all; a run that was interrupted continues with the shards that are missing.
+    The split and the crops depend on the photographs' names and config.seed alone, not on the number of workers.
 
     Args:
       config: see `blade_tf.config`.
@@ -115,7 +122,8 @@ def prepare(
       What dataset.json then holds: the counts, the photographs left out with the reasons, and the config.
 
     Raises:
-      ValueError: for a config that makes no sense, if no photograph is usable, or `output` holds data of another config or other photographs.
+      ValueError: for a config that makes no sense, if no photograph is usable, or `output` holds data of another
+        config or other photographs.
       OSError: if `output` cannot be written.
     """
     _check(config)
@@ -144,9 +152,12 @@ def prepare(
             log(f"left out {name}: {reason}")
 
     unreadable = {name: reason for report in reports for name, reason in report["unreadable"].items()}
-    summary = plan | {
+    summary: dict[str, Any] = plan | {
         "images": len(names) - len(unreadable),
-        "sequences": {part: sum(r["sequences"] for r in reports if r["shard"].startswith(part)) for part in ("train", "validation")},
+        "sequences": {
+            part: sum(r["sequences"] for r in reports if r["shard"].startswith(part))
+            for part in ("train", "validation")
+        },
         "unreadable": dict(sorted(unreadable.items())),
     }
     if not summary["sequences"]["train"]:

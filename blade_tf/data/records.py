@@ -69,7 +69,9 @@ class RecordReader:
                     header = file.read(12)
                     length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else end
                     if position + 16 + length > end:
-                        raise ValueError(f"data: {path} is truncated at byte {position}; delete it and prepare the data again")
+                        raise ValueError(
+                            f"data: {path} is truncated at byte {position}; delete it and prepare the data again"
+                        )
                     self._spans.append((path, position + 12, length))
                     position += 16 + length
                     file.seek(position)
@@ -85,7 +87,9 @@ class RecordReader:
         try:
             return decode(record)
         except Exception as error:
-            raise ValueError(f"data: {path} holds a damaged record at byte {offset}; delete it and prepare the data again") from error
+            raise ValueError(
+                f"data: {path} holds a damaged record at byte {offset}; delete it and prepare the data again"
+            ) from error
 
     def batch(self, indices: Any) -> np.ndarray:
         """Sequences of one shape, stacked: float32 [B, F, H, W, C]."""

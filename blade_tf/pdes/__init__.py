@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import functools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -20,8 +20,8 @@ __all__ = ["PDE", "PDES", "TVFlow", "build", "solve"]
 class PDE(Protocol):
     """What an equation offers: a frozen dataclass of its parameters, with a step on images [N, H, W, C]."""
 
-    conserves_mass: bool
-    maximum_principle: bool
+    conserves_mass: ClassVar[bool]
+    maximum_principle: ClassVar[bool]
 
     def step(self, u: tf.Tensor, dt: Any, grid_step: Any) -> tf.Tensor:
         """The next state after a time dt; grid_step is the distance of two pixels."""
@@ -37,12 +37,18 @@ def build(name: str, **parameters: float) -> PDE:
     """The equation of this name; ValueError for an unknown name or parameter (with the nearest one)."""
     if name not in PDES:
         near = difflib.get_close_matches(name, PDES, 1)
-        raise ValueError(f"pde: unknown name {name!r}" + (f", did you mean {near[0]!r}?" if near else f", expected one of {sorted(PDES)}"))
+        raise ValueError(
+            f"pde: unknown name {name!r}"
+            + (f", did you mean {near[0]!r}?" if near else f", expected one of {sorted(PDES)}")
+        )
     known = [field.name for field in dataclasses.fields(PDES[name])]  # type: ignore[arg-type]
     for key in parameters:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
-            raise ValueError(f"pde {name}: unknown parameter {key!r}" + (f", did you mean {near[0]!r}?" if near else f", expected {known}"))
+            raise ValueError(
+                f"pde {name}: unknown parameter {key!r}"
+                + (f", did you mean {near[0]!r}?" if near else f", expected {known}")
+            )
     return PDES[name](**parameters)
 
 
@@ -50,7 +56,9 @@ def build(name: str, **parameters: float) -> PDE:
 def _advance(kind: type, names: tuple[str, ...]) -> Any:
     # Parameters are tensors, so that a search over them, dt or the number of steps compiles once for each image size.
     @tf.function(jit_compile=True)
-    def advance(u: tf.Tensor, dt: tf.Tensor, steps: tf.Tensor, grid_step: tf.Tensor, values: tuple[tf.Tensor, ...]) -> tf.Tensor:
+    def advance(
+        u: tf.Tensor, dt: tf.Tensor, steps: tf.Tensor, grid_step: tf.Tensor, values: tuple[tf.Tensor, ...]
+    ) -> tf.Tensor:
         pde = kind(**dict(zip(names, values, strict=True)))
         return integrate.evolve(lambda v: pde.step(v, dt, grid_step), u, steps)
 
@@ -84,14 +92,17 @@ def solve(
     u = tf.convert_to_tensor(u)
     if u.dtype not in (tf.float32, tf.float64) or u.shape.rank != 4:
         raise ValueError(f"u: expected float32 or float64 [N, H, W, C], got {u.dtype.name} {list(u.shape)}")
-    for name, value, positive in (("dt", dt, True), ("grid_step", grid_step, True), ("steps", steps, False), ("frames", frames, False)):
-        if not np.isfinite(value) or value < 0 or (positive and value == 0):
-            raise ValueError(f"{name}: expected a {'positive' if positive else 'non-negative'} number, got {value!r}")
+    for name, value in (("dt", dt), ("grid_step", grid_step)):
+        if not 0 < value < np.inf:
+            raise ValueError(f"{name}: expected a positive number, got {value!r}")
+    for name, count in (("steps", steps), ("frames", frames)):
+        if count < 0 or int(count) != count:
+            raise ValueError(f"{name}: expected a non-negative integer, got {count!r}")
     parameters = {field.name: getattr(pde, field.name) for field in dataclasses.fields(pde)}  # type: ignore[arg-type]
     advance = _advance(type(pde), tuple(parameters))
     values = tuple(tf.constant(value, u.dtype) for value in parameters.values())
     kept = [observe(u)]
-    for _ in range(frames):
-        u = advance(u, tf.constant(dt, u.dtype), tf.constant(steps), tf.constant(grid_step, u.dtype), values)
+    for _ in range(int(frames)):
+        u = advance(u, tf.constant(dt, u.dtype), tf.constant(int(steps)), tf.constant(grid_step, u.dtype), values)
         kept.append(observe(u))
     return tf.stack(kept, axis=1)

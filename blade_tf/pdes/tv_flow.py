@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -28,15 +29,17 @@ class TVFlow:
     """TV flow, `u_t = div(grad u / |grad u|)` with zero flux across the boundary, by the explicit scheme of eq 3.2.
 
     With D+ and D- the forward and backward differences divided by the grid step and m = minmod,
-    `u_t = D-x( D+x u / sqrt((D+x u)^2 + m(D+y u, D-y u)^2 + epsilon^2) )` plus the same with x and y exchanged. Channels evolve
-    independently. One unit of length is the operating grid's pixel; time has the unit of intensity times length.
+    `u_t = D-x( D+x u / sqrt((D+x u)^2 + m(D+y u, D-y u)^2 + epsilon^2) )` plus the same with x and y exchanged.
+    Channels evolve independently. One unit of length is the operating grid's pixel; time has the unit of intensity
+    times length.
 
-    Facts: mass is conserved; the indicator of a disc of radius R loses height at the rate 2 / R; for dt <= `stable_dt` each new
-    pixel is a convex combination of old ones (maximum principle). A larger dt leaves a bounded ripple of about dt / grid_step.
+    Facts: mass is conserved; the indicator of a disc of radius R loses height at the rate 2 / R; for dt <= `stable_dt`
+    each new pixel is a convex combination of old ones (maximum principle). A larger dt leaves a bounded ripple of
+    about dt / grid_step.
 
     Attributes:
-      epsilon: the gradient below which the flow turns into linear diffusion, in intensity per unit of length. Larger values slow
-        down flat regions, visibly from about 1/255.
+      epsilon: the gradient below which the flow turns into linear diffusion, in intensity per unit of length. Larger
+        values slow down flat regions, visibly from about 1/255.
 
     Source: Rudin, Osher, Fatemi, "Nonlinear total variation based noise removal algorithms", Physica D 60, 1992.
     """
@@ -47,7 +50,7 @@ class TVFlow:
     epsilon: Any = 0.1 / 255
 
     def __post_init__(self) -> None:
-        if isinstance(self.epsilon, int | float) and not self.epsilon > 0:
+        if not tf.is_tensor(self.epsilon) and not 0 < self.epsilon < math.inf:
             raise ValueError(f"epsilon: expected a positive number, got {self.epsilon!r}")
 
     def rate(self, u: tf.Tensor, grid_step: Any = 1.0) -> tf.Tensor:
@@ -55,8 +58,8 @@ class TVFlow:
         epsilon, height, width = self.epsilon * grid_step, tf.shape(u)[1], tf.shape(u)[2]
         p = image_lib.pad_replicate(u, 1, 1, 1, 1)
         dx, dy = p[:, :, 1:] - p[:, :, :-1], p[:, 1:] - p[:, :-1]
-        # Fluxes through the W + 1 vertical and H + 1 horizontal faces; those on the boundary are 0 since there u is replicated.
-        # m at a face is taken at the pixel to its left, or above it.
+        # Fluxes through the W + 1 vertical and H + 1 horizontal faces; those on the boundary are 0 since there u is
+        # replicated. m at a face is taken at the pixel to its left, or above it.
         fx = _unit(dx[:, 1:-1], _minmod(dy[:, 1:, : width + 1], dy[:, :-1, : width + 1]), epsilon)
         fy = _unit(dy[:, :, 1:-1], _minmod(dx[:, : height + 1, 1:], dx[:, : height + 1, :-1]), epsilon)
         return (fx[:, :, 1:] - fx[:, :, :-1] + fy[:, 1:] - fy[:, :-1]) / grid_step
@@ -66,5 +69,5 @@ class TVFlow:
         return integrate.euler(lambda v: self.rate(v, grid_step), dt)(u)
 
     def stable_dt(self, grid_step: float) -> float:
-        """The largest dt with a proved maximum principle: each pixel's four couplings are at most 1 / (grid_step^2 epsilon)."""
+        """The largest dt with a maximum principle proved: its four couplings are at most 1 / (grid_step^2 epsilon)."""
         return grid_step**2 * self.epsilon / 4

@@ -8,7 +8,7 @@ __all__ = ["bar_chart", "line_chart"]
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a7a7a")
 _DASHES = ("", "7 4", "2 3", "9 3 2 3")
-_LETTER = 7.2  # estimated width of a letter at 13 px
+_LETTER = 8.2  # a wide guess at a letter of 13 px, bold
 _LINE = 17
 
 
@@ -25,16 +25,20 @@ def line_chart(
     Raises:
       ValueError: a series is not as long as x, or nothing can be drawn.
     """
-    points = {name: list(zip(x or range(1, len(ys) + 1), ys, strict=not x)) for name, ys in series.items()}
     if x is not None and any(len(ys) != len(x) for ys in series.values()):
         raise ValueError(f"series: expected {len(x)} values each, got {[len(ys) for ys in series.values()]}")
-    shown = [(a, b) for line in points.values() for a, b in line if math.isfinite(b)]
+    points = {}
+    for name, ys in series.items():
+        xs = x if x is not None else range(1, len(ys) + 1)
+        points[name] = [(float(a), float(b)) for a, b in zip(xs, ys, strict=True) if math.isfinite(b)]
+    points = {name: line for name, line in points.items() if line}
+    shown = [point for line in points.values() for point in line]
     if not shown:
         raise ValueError("series: expected at least one finite value")
     ticks = _ticks(min(b for _, b in shown), max(b for _, b in shown))
     first, last = min(a for a, _ in shown), max(a for a, _ in shown)
-    left, top, plot_width, plot_height = 56.0, 28.0, 460.0, 270.0
-    width = left + plot_width + 16 + _LETTER * max(map(len, series))
+    left, top, plot_width, plot_height = 48.0, 28.0, 300.0, 210.0
+    width = left + plot_width + 16 + _LETTER * max(map(len, points))
     height = top + plot_height + 46
 
     def px(value: float) -> float:
@@ -46,14 +50,12 @@ def line_chart(
     parts = [_text(0, 14, y_label)]
     for tick in ticks:
         parts += [_rule(left, py(tick), left + plot_width, py(tick)), _text(left - 8, py(tick) + 4, f"{tick:g}", "end")]
-    for tick in sorted({a for a, _ in shown}) if len({a for a, _ in shown}) <= 12 else _ticks(first, last)[1:-1]:
+    places = sorted({a for a, _ in shown})
+    for tick in places if len(places) <= 12 else (t for t in _ticks(first, last) if first <= t <= last):
         parts.append(_text(px(tick), top + plot_height + 20, f"{tick:g}", "middle"))
     parts.append(_text(left + plot_width / 2, height - 4, x_label, "middle"))
     ends: list[tuple[float, int, str]] = []
     for k, (name, line) in enumerate(points.items()):
-        line = [(a, b) for a, b in line if math.isfinite(b)]
-        if not line:
-            continue
         path = " ".join(f"{px(a):.1f},{py(b):.1f}" for a, b in line)
         dash = f' stroke-dasharray="{_DASHES[k // len(_COLOURS) % len(_DASHES)]}"' if k >= len(_COLOURS) else ""
         parts.append(f'<polyline points="{path}" fill="none" style="stroke:{_colour(k)}" stroke-width="2.2"{dash}/>')
@@ -81,7 +83,7 @@ def bar_chart(values: Mapping[str, float], *, title: str, start: float = 0.0, un
         raise ValueError("values: expected at least one finite value")
     low, high = min(start, *finite), max(start, *finite)
     left = 12 + _LETTER * max(map(len, values))
-    span = 420.0
+    span = 270.0
 
     def px(value: float) -> float:
         return left + span * ((value - low) / (high - low) if high > low else 0.0)
@@ -98,7 +100,7 @@ def bar_chart(values: Mapping[str, float], *, title: str, start: float = 0.0, un
     if low < start:
         parts.append(_rule(px(start), 0, px(start), 8 + 30 * len(values), 0.6))
     summary = "; ".join(f"{name}: {value:.4g} {unit}".strip() for name, value in values.items())
-    return _svg(left + span + 20 + _LETTER * (6 + len(unit)), 8.0 + 30 * len(values), title, summary, parts)
+    return _svg(left + span + 12 + _LETTER * (6 + len(unit)), 8.0 + 30 * len(values), title, summary, parts)
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -33,6 +33,7 @@ h1{font-size:clamp(1.9rem,5.5vw,3rem);line-height:1.12;letter-spacing:-.022em;ma
 h2{font-size:1.55rem;line-height:1.25;letter-spacing:-.012em;margin:0 0 1rem;scroll-margin-top:1.5rem}
 section{margin-top:3.5rem;padding-top:2.25rem;border-top:1px solid var(--line)}
 p,pre{max-width:44rem;margin:0 0 1.1rem}
+p,figcaption{text-wrap:pretty}
 .lead{font-size:1.2rem;line-height:1.55;color:var(--soft)}
 nav{display:flex;flex-wrap:wrap;gap:.35rem 1.25rem;margin-top:1.5rem;font-size:.95rem}
 a{color:var(--accent);text-underline-offset:.2em}
@@ -41,9 +42,9 @@ figcaption{margin-top:.7rem;max-width:44rem;color:var(--soft);font-size:.94rem;l
 img{display:block;max-width:100%;height:auto;border-radius:6px}
 figure>img{box-shadow:var(--shade)}
 .crisp{image-rendering:pixelated}
-.wide{width:100%}
+.wide img{width:100%;max-width:min(100%,var(--room))}
 .scroll{overflow-x:auto}
-.scroll svg{display:block;max-width:100%;min-width:34rem;height:auto}
+svg{display:block;width:100%;max-width:42rem;height:auto}
 pre{overflow-x:auto;padding:.9rem 1.1rem;background:var(--card);border:1px solid var(--line);border-radius:8px;
 font:.9rem/1.55 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 table{border-collapse:collapse;min-width:min(100%,30rem);font-size:1rem;line-height:1.4}
@@ -58,6 +59,7 @@ td.n{white-space:nowrap}
 .facts dt{color:var(--soft);font-size:.88rem;line-height:1.35}
 .facts dd{margin:.15rem 0 0;font-size:1.6rem;line-height:1.25;font-weight:650;letter-spacing:-.015em;
 font-variant-numeric:tabular-nums}
+.live{max-width:var(--room)}
 .pair{display:grid;grid-template-columns:1fr 1fr;gap:.75rem}
 .pair>div{position:relative}
 .pair img{width:100%}
@@ -76,6 +78,7 @@ font:600 1.2rem/2.3rem system-ui,sans-serif;text-align:center}
 .live input{display:block;position:absolute;inset:0;z-index:3;width:100%;height:100%;margin:0;opacity:0;
 cursor:ew-resize;touch-action:pan-y}
 .live input:focus-visible+i::after{outline:3px solid var(--accent);outline-offset:2px}
+@media(max-width:36rem){table{font-size:.92rem}th,td{padding-right:.8rem}}
 footer{margin-top:4rem;color:var(--soft);font-size:.9rem}
 @media print{.live .before{position:static;clip-path:none}.live{display:grid}.live i,.live input,nav{display:none}}
 """
@@ -153,12 +156,13 @@ def table(
 
 def figure(image: np.ndarray, caption: str = "", *, alt: str = "", wide: bool = False) -> str:
     """A picture (see `to_uint8`) with its caption; wide fills the column, small pictures with visible pixels."""
-    return f"<figure>{_img(image, alt or caption, wide)}{_caption(caption)}</figure>"
+    kind, style = (' class="wide"', f' style="{_room(image)}"') if wide else ("", "")
+    return f"<figure{kind}>{_img(image, alt or caption, style)}{_caption(caption)}</figure>"
 
 
 def figure_svg(svg: str, caption: str = "") -> str:
     """A chart of `line_chart` or `bar_chart` with its caption."""
-    return f'<figure><div class="scroll">{svg}</div>{_caption(caption)}</figure>'
+    return f"<figure>{svg}{_caption(caption)}</figure>"
 
 
 def compare(
@@ -174,24 +178,31 @@ def compare(
             f"after: expected the size {list(np.shape(before)[:2])} of before, got {list(np.shape(after)[:2])}"
         )
     first, second = (
-        f"<div{kind}>{_img(image, label, True)}<b>{escape(label)}</b></div>"
+        f"<div{kind}>{_img(image, label)}<b>{escape(label)}</b></div>"
         for image, label, kind in zip((before, after), labels, (' class="before"', ""), strict=True)
     )
     name = escape(f"Slide between {labels[0]} and {labels[1]}")
     slider = f'<input type="range" value="50" aria-label="{name}" data-before="{escape(labels[0])}"><i></i>'
-    return f'<figure><div class="pair">{first}{second}{slider}</div>{_caption(caption)}</figure>'
+    return (
+        f'<figure><div class="pair" style="{_room(before)}">{first}{second}{slider}</div>{_caption(caption)}</figure>'
+    )
 
 
 def _caption(text: str) -> str:
     return f"<figcaption>{escape(text)}</figcaption>" if text else ""
 
 
-def _img(image: np.ndarray, alt: str, wide: bool) -> str:
+def _img(image: np.ndarray, alt: str, attributes: str = "") -> str:
     pixels = to_uint8(image)
     height, width, _ = pixels.shape
-    classes = [name for name, on in (("wide", wide), ("crisp", width <= _CRISP_WIDTH)) if on]
-    kind = f' class="{" ".join(classes)}"' if classes else ""
-    return f'<img src="{_data_uri(pixels)}" width="{width}" height="{height}" alt="{escape(alt)}"{kind}>'
+    crisp = ' class="crisp"' if width <= _CRISP_WIDTH else ""
+    return f'<img src="{_data_uri(pixels)}" width="{width}" height="{height}" alt="{escape(alt)}"{crisp}{attributes}>'
+
+
+def _room(image: np.ndarray) -> str:
+    """The width at which a picture is as tall as a screen."""
+    height, width = np.shape(image)[:2]
+    return f"--room:{44 * width / height:.1f}rem"
 
 
 def _data_uri(pixels: np.ndarray) -> str:

@@ -129,7 +129,7 @@ def side_by_side(
     for k, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         x, y = margin + k % columns * width, margin + k // columns * height
         sheet.paste(Image.fromarray(picture), (x, y))
-        text = label
+        text = label.replace("\N{MULTIPLICATION SIGN}", "x")  # not in Pillow's font
         while draw.textlength(text, face) > width - margin and len(text) > 1:
             text = text.removesuffix("…")[:-1] + "…"
         draw.text((x, y + picture.shape[0] + font // 4), text, _INK, face)

@@ -20,10 +20,7 @@ void CopyFilters(const FilterShape& shape, const T* filters, int64_t stride, Com
 
 template <typename T>
 FilterBank<T>::FilterBank(const FilterShape& shape, const T* filters, SimdLevel level)
-    : shape_(shape),
-      kernels_(&GetKernels<F>(level)),
-      stride_((shape.taps() + 15) / 16 * 16),
-      table_(shape.k * stride_) {
+    : shape_(shape), kernels_(&GetKernels<F>(level)), stride_(FilterStride(shape)), table_(shape.k * stride_) {
   if (shape.r == 5 && shape.s == 5) {
     CopyFilters<5, 5>(shape, filters, stride_, table_.get());
   } else {

@@ -1,6 +1,7 @@
 #ifndef BLADE_FILTER_H_
 #define BLADE_FILTER_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "cc/blade/half.h"
@@ -29,6 +30,9 @@
 // position over all ranges is the first one in row-major order.
 
 namespace blade {
+
+// Values between one filter and the next in the layout of the kernels.
+constexpr int64_t FilterStride(const FilterShape& shape) { return (shape.taps() + 15) / 16 * 16; }
 
 // The filters in the layout of the kernels; made once, read by all threads.
 template <typename T>
@@ -69,19 +73,22 @@ class GradFiltersBlocks {
   int64_t count() const { return count_; }
   int64_t begin(int64_t block) const { return rows_ / count_ * block + std::min(block, rows_ % count_); }
   int64_t end(int64_t block) const { return begin(block + 1); }
+  // Numbers in the sums of a block.
+  int64_t size() const { return size_; }
 
  private:
-  int64_t rows_, count_;
+  int64_t rows_, count_, size_;
 };
 
-// Adds the sums over rows [begin, end) to `sums`, [k, r, s], the caller's alone.
+// Overwrites `sums` with those of the block of rows [begin, end), in an order of the kernels' own.
 template <typename T>
 int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const ImageShape& shape, const T* image,
                               const int32_t* selection, const T* grad, int64_t begin, int64_t end, double* sums);
 
-// filters_grad[i] = sum over blocks, ascending, of sums[block * size + i], for i in [begin, end) of size = k * r * s.
+// Filters [begin, end) of `filters_grad`, [k, r, s], from the sums of all blocks one after the other, added up in that
+// order.
 template <typename T>
-void FilterGradFiltersReduce(const double* sums, int64_t blocks, int64_t size, int64_t begin, int64_t end,
+void FilterGradFiltersReduce(const FilterShape& filters, const double* sums, int64_t blocks, int64_t begin, int64_t end,
                              T* filters_grad);
 
 }  // namespace blade

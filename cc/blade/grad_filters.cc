@@ -5,26 +5,23 @@ namespace blade {
 namespace {
 
 constexpr int64_t kMaxBlocks = 64;
-constexpr int64_t kBlockPixels = 16384;
+constexpr int64_t kBlockPixels = 32768;
 // Sums in the type of computation are short, then move on to double.
 constexpr int64_t kFlushPixels = 4096;
 
-// sums[k][r][s] += table[k][s * R + r], and clears the table.
+// Adds the table to the sums, and clears it.
 template <typename F>
-void Flush(const FilterShape& shape, int64_t stride, F* table, double* sums) {
-  for (int64_t k = 0; k < shape.k; ++k) {
-    for (int64_t i = 0; i < shape.r; ++i) {
-      for (int64_t j = 0; j < shape.s; ++j) {
-        sums[(k * shape.r + i) * shape.s + j] += static_cast<double>(table[k * stride + j * shape.r + i]);
-      }
-    }
+void Flush(int64_t size, F* table, double* sums) {
+  for (int64_t i = 0; i < size; ++i) {
+    sums[i] += static_cast<double>(table[i]);
+    table[i] = 0;
   }
-  std::fill_n(table, shape.k * stride, F(0));
 }
 
 }  // namespace
 
-GradFiltersBlocks::GradFiltersBlocks(const ImageShape& image, const FilterShape& filters) : rows_(image.rows()) {
+GradFiltersBlocks::GradFiltersBlocks(const ImageShape& image, const FilterShape& filters)
+    : rows_(image.rows()), size_(filters.k * FilterStride(filters)) {
   // A block must be worth the table that it clears and that is added up.
   const int64_t pixels = std::max(kBlockPixels, 4 * filters.k);
   const int64_t wanted = rows_ * image.w * image.c / pixels;
@@ -35,14 +32,15 @@ template <typename T>
 int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const ImageShape& shape, const T* image,
                               const int32_t* selection, const T* grad, int64_t begin, int64_t end, double* sums) {
   using F = ComputeOf<T>;
+  const int64_t stride = FilterStride(filters), size = filters.k * stride;
+  std::fill_n(sums, size, 0.0);
   if (shape.w == 0) return kSelectionInRange;
   const ScopedFlushSubnormals flush;
   const auto [k, r, s] = filters;
   const auto& kernels = GetKernels<F>(level);
-  const int64_t stride = (r * s + 15) / 16 * 16;
   const int64_t flush_pixels = std::max(kFlushPixels, k);
   RowCache<T> cache(shape, image, r, s / 2), grad_cache(shape, grad, 1, 0);
-  AlignedArray<F> packed((kRun + s - 1) * r), table(k * stride);
+  AlignedArray<F> packed((kRun + s - 1) * r), table(size);
   std::vector<const F*> rows(static_cast<size_t>(r)), run(static_cast<size_t>(r));
   int64_t pixels = 0;
   for (int64_t row = begin; row < end; ++row) {
@@ -61,31 +59,40 @@ int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const
                                  table.get());
         pixels += n;
         if (pixels >= flush_pixels) {
-          Flush(filters, stride, table.get(), sums);
+          Flush(size, table.get(), sums);
           pixels = 0;
         }
       }
     }
   }
-  if (pixels > 0) Flush(filters, stride, table.get(), sums);
+  if (pixels > 0) Flush(size, table.get(), sums);
   return kSelectionInRange;
 }
 
 template <typename T>
-void FilterGradFiltersReduce(const double* sums, int64_t blocks, int64_t size, int64_t begin, int64_t end,
+void FilterGradFiltersReduce(const FilterShape& filters, const double* sums, int64_t blocks, int64_t begin, int64_t end,
                              T* filters_grad) {
   const ScopedFlushSubnormals flush;
-  for (int64_t i = begin; i < end; ++i) {
-    double sum = 0;
-    for (int64_t block = 0; block < blocks; ++block) sum += sums[block * size + i];
-    filters_grad[i] = Storage<T>::Store(static_cast<ComputeOf<T>>(sum));
+  const auto [filter_count, r, s] = filters;
+  const int64_t stride = FilterStride(filters), size = filter_count * stride;
+  std::vector<double> total(static_cast<size_t>(stride));
+  for (int64_t k = begin; k < end; ++k) {
+    std::fill(total.begin(), total.end(), 0.0);
+    for (int64_t block = 0; block < blocks; ++block) {
+      const double* values = sums + block * size + k * stride;
+      for (size_t t = 0; t < total.size(); ++t) total[t] += values[t];
+    }
+    for (int64_t t = 0; t < r * s; ++t) {
+      filters_grad[(k * r + t % r) * s + t / r] =
+          Storage<T>::Store(static_cast<ComputeOf<T>>(total[static_cast<size_t>(t)]));
+    }
   }
 }
 
 #define BLADE_INSTANTIATE(T)                                                                                         \
   template int64_t FilterGradFiltersRows(const FilterShape&, SimdLevel, const ImageShape&, const T*, const int32_t*, \
                                          const T*, int64_t, int64_t, double*);                                       \
-  template void FilterGradFiltersReduce(const double*, int64_t, int64_t, int64_t, int64_t, T*);
+  template void FilterGradFiltersReduce(const FilterShape&, const double*, int64_t, int64_t, int64_t, T*);
 BLADE_INSTANTIATE(Half)
 BLADE_INSTANTIATE(BFloat16)
 BLADE_INSTANTIATE(float)

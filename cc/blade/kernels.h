@@ -38,16 +38,30 @@ struct Kernels {
                            int64_t stride, int64_t taps, F* table);
 };
 
-// The kernels of `level`; float has all levels, double the portable one alone.
+// The kernels of `level`. Of double there is the portable level alone.
 template <typename F>
 const Kernels<F>& GetKernels(SimdLevel level);
 
-extern const Kernels<float> kPortableKernelsFloat;
-extern const Kernels<double> kPortableKernelsDouble;
 #ifdef BLADE_X86
-extern const Kernels<float> kAvx2Kernels;
-extern const Kernels<float> kAvx512Kernels;
+// `kernels` with those replaced that the level does better.
+Kernels<float> WithAvx2(Kernels<float> kernels);
+Kernels<float> WithAvx512(Kernels<float> kernels);
 #endif
+
+// The two simplest ones, also for the columns [begin, n) that a vector is too long for.
+template <typename F>
+void PackColumns(const F* const* rows, int64_t r, int64_t begin, int64_t n, F* packed) {
+  for (int64_t i = 0; i < r; ++i) {
+    for (int64_t x = begin; x < n; ++x) packed[x * r + i] = rows[i][x];
+  }
+}
+
+template <typename F>
+void UnpackAddColumns(const F* packed, int64_t r, int64_t begin, int64_t n, F* const* rows) {
+  for (int64_t i = 0; i < r; ++i) {
+    for (int64_t x = begin; x < n; ++x) rows[i][x] += packed[x * r + i];
+  }
+}
 
 // Consecutive pixels write to overlapping places, and a load that overlaps a store still in flight stalls. The scatter
 // kernels therefore visit n pixels in kStrands interleaved runs: for i in [0, StrandLength(n)), for j in [0, kStrands),

@@ -16,6 +16,47 @@
 namespace blade {
 namespace {
 
+struct V {
+  static constexpr int64_t kLanes = 16;
+  using Type = __m512;
+  using Mask = __mmask16;
+
+  static BLADE_INLINE Mask TailMask(int64_t n) { return static_cast<Mask>((1u << n) - 1); }
+  static BLADE_INLINE Type Load(const float* from) { return _mm512_loadu_ps(from); }
+  static BLADE_INLINE Type LoadTail(const float* from, Mask mask) { return _mm512_maskz_loadu_ps(mask, from); }
+  static BLADE_INLINE void Store(float* to, Type v) { _mm512_storeu_ps(to, v); }
+  static BLADE_INLINE Type Mul(Type a, Type b) { return _mm512_mul_ps(a, b); }
+  static BLADE_INLINE Type Fma(Type a, Type b, Type c) { return _mm512_fmadd_ps(a, b, c); }
+
+  // The sums of the two halves of a, then of b; the next one, of their quarters.
+  static BLADE_INLINE Type Halves(Type a, Type b) {
+    return _mm512_add_ps(_mm512_mask_blend_ps(0xFF00, a, b), _mm512_shuffle_f32x4(a, b, 0x4E));
+  }
+  static BLADE_INLINE Type Quarters(Type a, Type b) {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
+  }
+  static BLADE_INLINE Type Pairs(Type a, Type b) {
+    return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  }
+  template <typename P>
+  static BLADE_INLINE Type Four(const P& f, int64_t i) {
+    return Quarters(Halves(f(i), f(i + 4)), Halves(f(i + 8), f(i + 12)));
+  }
+  template <typename P>
+  static BLADE_INLINE Type Reduce(const P& f) {
+    const Type a = Pairs(Four(f, 0), Four(f, 1)), b = Pairs(Four(f, 2), Four(f, 3));
+    return _mm512_add_ps(_mm512_mask_blend_ps(0xCCCC, a, b), _mm512_shuffle_ps(a, b, 0x4E));
+  }
+};
+
+}  // namespace
+}  // namespace blade
+
+#include "cc/blade/kernels_vector.h"
+
+namespace blade {
+namespace {
+
 // Between 5 rows of 16 values and 80 packed ones: value l of packed vector v is at column (16 v + l) / 5 of row (16 v +
 // l) % 5.
 struct Interleave5 {
@@ -36,83 +77,51 @@ struct Interleave5 {
 };
 constexpr Interleave5 kInterleave5;
 
-struct V {
-  static constexpr int64_t kLanes = 16;
-  using Type = __m512;
-  using Mask = __mmask16;
+// Lane l is lane index[l] of v[i], i the one with bit l in masks[i].
+BLADE_INLINE __m512 Gather5(const __m512* v, const int32_t* index, const __mmask16* masks) {
+  const __m512i lanes = _mm512_loadu_si512(index);
+  __m512 out = _mm512_permutexvar_ps(lanes, v[0]);
+  for (int i = 1; i < 5; ++i) out = _mm512_mask_permutexvar_ps(out, masks[i], lanes, v[i]);
+  return out;
+}
 
-  static BLADE_INLINE Mask TailMask(int64_t n) { return static_cast<Mask>((1u << n) - 1); }
-  static BLADE_INLINE Type Load(const float* from) { return _mm512_loadu_ps(from); }
-  static BLADE_INLINE Type LoadTail(const float* from, Mask mask) { return _mm512_maskz_loadu_ps(mask, from); }
-  static BLADE_INLINE void Store(float* to, Type v) { _mm512_storeu_ps(to, v); }
-  static BLADE_INLINE Type Set(float x) { return _mm512_set1_ps(x); }
-  static BLADE_INLINE Type Mul(Type a, Type b) { return _mm512_mul_ps(a, b); }
-  static BLADE_INLINE Type Fma(Type a, Type b, Type c) { return _mm512_fmadd_ps(a, b, c); }
-  static BLADE_INLINE void AddTail(float* to, Type v, int64_t, Mask mask) {
-    _mm512_mask_storeu_ps(to, mask, _mm512_add_ps(_mm512_maskz_loadu_ps(mask, to), v));
-  }
-
-  // The sums of the two halves of a, then of b; the next one, of their quarters.
-  static BLADE_INLINE Type Halves(Type a, Type b) {
-    return _mm512_add_ps(_mm512_mask_blend_ps(0xFF00, a, b), _mm512_shuffle_f32x4(a, b, 0x4E));
-  }
-  static BLADE_INLINE Type Quarters(Type a, Type b) {
-    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
-  }
-  static BLADE_INLINE Type Four(const Type* v) { return Quarters(Halves(v[0], v[4]), Halves(v[8], v[12])); }
-  static BLADE_INLINE Type Pairs(Type a, Type b) {
-    return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-  }
-  static BLADE_INLINE Type Reduce(const Type* v) {
-    const Type a = Pairs(Four(v), Four(v + 1)), b = Pairs(Four(v + 2), Four(v + 3));
-    return _mm512_add_ps(_mm512_mask_blend_ps(0xCCCC, a, b), _mm512_shuffle_ps(a, b, 0x4E));
-  }
-
-  // Lane l is lane index[l] of v[i], i the one with bit l in masks[i].
-  static BLADE_INLINE Type Gather5(const Type* v, const int32_t* index, const __mmask16* masks) {
-    const __m512i lanes = _mm512_loadu_si512(index);
-    Type out = _mm512_permutexvar_ps(lanes, v[0]);
-    for (int i = 1; i < 5; ++i) out = _mm512_mask_permutexvar_ps(out, masks[i], lanes, v[i]);
-    return out;
-  }
-
-  static BLADE_TARGET void Pack5(const float* const* rows, int64_t n, float* packed) {
-    int64_t x = 0;
-    for (; x + kLanes <= n; x += kLanes) {
-      Type from[5];
-      for (int r = 0; r < 5; ++r) from[r] = Load(rows[r] + x);
-      for (int v = 0; v < 5; ++v) {
-        Store(packed + x * 5 + v * kLanes, Gather5(from, kInterleave5.column[v], kInterleave5.from_row[v]));
-      }
-    }
-    for (; x < n; ++x) {
-      for (int64_t r = 0; r < 5; ++r) packed[x * 5 + r] = rows[r][x];
+BLADE_TARGET void Pack(const float* const* rows, int64_t r, int64_t n, float* packed) {
+  if (r != 5) return PackColumns(rows, r, 0, n, packed);
+  int64_t x = 0;
+  for (; x + V::kLanes <= n; x += V::kLanes) {
+    __m512 from[5];
+    for (int i = 0; i < 5; ++i) from[i] = V::Load(rows[i] + x);
+    for (int v = 0; v < 5; ++v) {
+      V::Store(packed + x * 5 + v * V::kLanes, Gather5(from, kInterleave5.column[v], kInterleave5.from_row[v]));
     }
   }
+  PackColumns(rows, 5, x, n, packed);
+}
 
-  static BLADE_TARGET void UnpackAdd5(const float* packed, int64_t n, float* const* rows) {
-    int64_t x = 0;
-    for (; x + kLanes <= n; x += kLanes) {
-      Type from[5];
-      for (int v = 0; v < 5; ++v) from[v] = Load(packed + x * 5 + v * kLanes);
-      for (int r = 0; r < 5; ++r) {
-        const Type sum = Gather5(from, kInterleave5.lane[r], kInterleave5.from_vector[r]);
-        Store(rows[r] + x, _mm512_add_ps(Load(rows[r] + x), sum));
-      }
-    }
-    for (; x < n; ++x) {
-      for (int64_t r = 0; r < 5; ++r) rows[r][x] += packed[x * 5 + r];
+BLADE_TARGET void UnpackAdd(const float* packed, int64_t r, int64_t n, float* const* rows) {
+  if (r != 5) return UnpackAddColumns(packed, r, 0, n, rows);
+  int64_t x = 0;
+  for (; x + V::kLanes <= n; x += V::kLanes) {
+    __m512 from[5];
+    for (int v = 0; v < 5; ++v) from[v] = V::Load(packed + x * 5 + v * V::kLanes);
+    for (int i = 0; i < 5; ++i) {
+      const __m512 sum = Gather5(from, kInterleave5.lane[i], kInterleave5.from_vector[i]);
+      V::Store(rows[i] + x, _mm512_add_ps(V::Load(rows[i] + x), sum));
     }
   }
-};
+  UnpackAddColumns(packed, 5, x, n, rows);
+}
 
 }  // namespace
-}  // namespace blade
 
-#include "cc/blade/kernels_vector.h"
+// The scatter kernels stay: wider stores would cross a cache line nearly every time.
+Kernels<float> WithAvx512(Kernels<float> kernels) {
+  kernels.pack = Pack;
+  kernels.unpack_add = UnpackAdd;
+  kernels.dot = Dot;
+  return kernels;
+}
 
-namespace blade {
-const Kernels<float> kAvx512Kernels = {Pack, UnpackAdd, Dot, ScatterToPacked, ScatterToTable};
 }  // namespace blade
 
 #endif  // BLADE_X86

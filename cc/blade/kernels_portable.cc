@@ -5,18 +5,12 @@ namespace {
 
 template <typename F>
 void Pack(const F* const* rows, int64_t r, int64_t n, F* packed) {
-  for (int64_t i = 0; i < r; ++i) {
-    const F* row = rows[i];
-    for (int64_t x = 0; x < n; ++x) packed[x * r + i] = row[x];
-  }
+  PackColumns(rows, r, 0, n, packed);
 }
 
 template <typename F>
 void UnpackAdd(const F* packed, int64_t r, int64_t n, F* const* rows) {
-  for (int64_t i = 0; i < r; ++i) {
-    F* row = rows[i];
-    for (int64_t x = 0; x < n; ++x) row[x] += packed[x * r + i];
-  }
+  UnpackAddColumns(packed, r, 0, n, rows);
 }
 
 template <typename F>
@@ -66,26 +60,25 @@ void ScatterToTable(const F* packed, int64_t r, const F* grad, const int32_t* se
 }
 
 template <typename F>
-constexpr Kernels<F> kKernels = {Pack<F>, UnpackAdd<F>, Dot<F>, ScatterToPacked<F>, ScatterToTable<F>};
+constexpr Kernels<F> kPortable = {Pack<F>, UnpackAdd<F>, Dot<F>, ScatterToPacked<F>, ScatterToTable<F>};
 
 }  // namespace
-
-const Kernels<float> kPortableKernelsFloat = kKernels<float>;
-const Kernels<double> kPortableKernelsDouble = kKernels<double>;
 
 template <>
 const Kernels<float>& GetKernels(SimdLevel level) {
 #ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return kAvx512Kernels;
-  if (level == SimdLevel::kAvx2) return kAvx2Kernels;
+  static const Kernels<float> avx2 = WithAvx2(kPortable<float>);
+  static const Kernels<float> avx512 = WithAvx512(avx2);
+  if (level == SimdLevel::kAvx512) return avx512;
+  if (level == SimdLevel::kAvx2) return avx2;
 #endif
   static_cast<void>(level);
-  return kPortableKernelsFloat;
+  return kPortable<float>;
 }
 
 template <>
 const Kernels<double>& GetKernels(SimdLevel) {
-  return kPortableKernelsDouble;
+  return kPortable<double>;
 }
 
 }  // namespace blade

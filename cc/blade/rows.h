@@ -41,7 +41,8 @@ class AlignedArray {
 
 // The position in [0, n) of the first value outside [0, k), or n.
 inline int64_t FirstOutOfRange(const int32_t* selection, int64_t n, int64_t k) {
-  // A value is outside where it, or its distance from the last valid one, is negative: a form that vectorises everywhere.
+  // A value is outside where it, or its distance from the last valid one, is negative: a form that vectorises
+  // everywhere.
   const uint32_t last = static_cast<uint32_t>(std::min<int64_t>(k, int64_t{1} << 31)) - 1;
   uint32_t any = 0;
   for (int64_t i = 0; i < n; ++i) {

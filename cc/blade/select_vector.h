@@ -63,11 +63,12 @@ BLADE_TARGET void Tensor(const F* above, const F* here, const F* below, int64_t 
   }
 }
 
-template <typename F>
-BLADE_TARGET void Smooth(TensorRow<F> tensor, const SelectPlan<F>& plan, int64_t n, TensorRow<F> out) {
+// kRadius is the radius where the compiler knows it, otherwise 0.
+template <int64_t kRadius, typename F>
+BLADE_TARGET void SmoothRadius(TensorRow<F> tensor, const SelectPlan<F>& plan, int64_t n, TensorRow<F> out) {
   using Real = typename Vector<F>::Real;
   const F* weights = plan.weights.data();
-  const int64_t radius = plan.radius();
+  const int64_t radius = kRadius > 0 ? kRadius : plan.radius();
   for (int64_t component = 0; component < 3; ++component) {
     const F* from = tensor.data + component * tensor.plane;
     F* to = out.data + component * out.plane;
@@ -86,12 +87,18 @@ BLADE_TARGET void Smooth(TensorRow<F> tensor, const SelectPlan<F>& plan, int64_t
 }
 
 template <typename F>
-BLADE_TARGET void Select(const F* const* rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, int32_t* out) {
+void Smooth(TensorRow<F> tensor, const SelectPlan<F>& plan, int64_t n, TensorRow<F> out) {
+  return plan.radius() == 3 ? SmoothRadius<3>(tensor, plan, n, out) : SmoothRadius<0>(tensor, plan, n, out);
+}
+
+template <int64_t kRadius, typename F>
+BLADE_TARGET void SelectRadius(const F* const* rows, int64_t plane, const SelectPlan<F>& plan, int64_t n,
+                               int32_t* out) {
   using Real = typename Vector<F>::Real;
   using Int = typename Vector<F>::Int;
   using Lane = typename Vector<F>::IntLane;
   const F* weights = plan.weights.data();
-  const int64_t radius = plan.radius();
+  const int64_t radius = kRadius > 0 ? kRadius : plan.radius();
   const F* edge_cos = plan.edge_cos.data();
   const F* edge_sin = plan.edge_sin.data();
   const int64_t edges = static_cast<int64_t>(plan.edge_cos.size());
@@ -156,6 +163,11 @@ BLADE_TARGET void Select(const F* const* rows, int64_t plane, const SelectPlan<F
       for (int64_t lane = 0; lane < kLanes<F>; ++lane) out[x + lane] = static_cast<int32_t>(index[lane]);
     }
   }
+}
+
+template <typename F>
+void Select(const F* const* rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, int32_t* out) {
+  return plan.radius() == 3 ? SelectRadius<3>(rows, plane, plan, n, out) : SelectRadius<0>(rows, plane, plan, n, out);
 }
 
 template <typename F>

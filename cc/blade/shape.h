@@ -8,13 +8,13 @@ namespace blade {
 // An image is dense [n, h, w, c], a selection dense [n, h, w]. "Rows" below are the n * h rows of all images together.
 struct ImageShape {
   int64_t n, h, w, c;
-  int64_t rows() const { return n * h; }
+  constexpr int64_t rows() const { return n * h; }
 };
 
 // A filter bank is dense [k, r, s], r and s odd.
 struct FilterShape {
   int64_t k, r, s;
-  int64_t taps() const { return r * s; }
+  constexpr int64_t taps() const { return r * s; }
 };
 
 // What the row functions return where every value of the selection is in [0, k).

@@ -206,24 +206,22 @@ class FilterGradFiltersKernel : public BladeKernel {
     OP_REQUIRES_OK(context, context->allocate_output(0, filters_shape, &output));
 
     const blade::GradFiltersBlocks blocks(shape, filter_shape);
-    const int64_t values = output->NumElements();
     Tensor sums;
-    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape({blocks.count(), values}, &sums_shape));
+    OP_REQUIRES_OK(context, TensorShape::BuildTensorShape({blocks.count(), blocks.size()}, &sums_shape));
     OP_REQUIRES_OK(context, context->allocate_temp(tensorflow::DT_DOUBLE, sums_shape, &sums));
     double* data = sums.flat<double>().data();
-    std::fill_n(data, sums.NumElements(), 0.0);
     FirstWrong wrong;
-    ParallelFor(context, shape.rows() > 0 ? blocks.count() : 0, 1, [&](int64_t begin, int64_t end) {
+    ParallelFor(context, blocks.count(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; ++block) {
         wrong.Report(blade::FilterGradFiltersRows(filter_shape, level(), shape, Data<T>(image),
                                                   Data<int32_t>(selection), Data<T>(grad), blocks.begin(block),
-                                                  blocks.end(block), data + block * values));
+                                                  blocks.end(block), data + block * blocks.size()));
       }
     });
     OP_REQUIRES_OK(context, wrong.Status(shape, filter_shape.k, selection));
-    constexpr int64_t kValuesPerTask = 4096;
-    ParallelFor(context, values, kValuesPerTask, [&](int64_t begin, int64_t end) {
-      blade::FilterGradFiltersReduce(data, blocks.count(), values, begin, end, Data<T>(output));
+    constexpr int64_t kFiltersPerTask = 128;
+    ParallelFor(context, filter_shape.k, kFiltersPerTask, [&](int64_t begin, int64_t end) {
+      blade::FilterGradFiltersReduce(filter_shape, data, blocks.count(), begin, end, Data<T>(output));
     });
   }
 };

@@ -26,7 +26,12 @@ refuse() {
 echo "--- sdist"
 (cd "$root" && "$python" -c "import sys, build_backend; build_backend.build_sdist(sys.argv[1])" "$work") >"$work/sdist.log"
 sdist=$(ls "$work"/blade_tf-*.tar.gz)
-tar tzf "$sdist" | grep -E '/(cc/blade|cc/tf|configs|tests)/.*\.(cc|py)$' | wc -l
+tar tzf "$sdist" | sed 's,^[^/]*/,,' | sort >"$work/packed"
+(cd "$root" && find blade_tf cc configs tests -type f -regex '.*\.\(cc\|h\|py\|sh\|npz\|md\|typed\)' | sort) >"$work/sources"
+if comm -13 "$work/packed" "$work/sources" | grep .; then
+    echo "these files are missing from ${sdist##*/}" >&2
+    exit 1
+fi
 
 echo "--- wheel from the sdist, in an isolated build"
 "$python" -m pip wheel --quiet --no-deps --wheel-dir "$work" "$sdist"
