@@ -87,6 +87,8 @@ class BuildPy(setuptools.command.build_py.build_py):
 
 
 class BdistWheel(setuptools.command.bdist_wheel.bdist_wheel):
+    """`auditwheel repair --exclude libtensorflow_framework.so.2` makes a manylinux wheel of the result."""
+
     def get_tag(self) -> tuple[str, str, str]:
         return "py3", "none", super().get_tag()[2]
 
@@ -98,7 +100,7 @@ setuptools.setup(
     package_dir={"blade_tf.configs": "configs"},
     install_requires=[
         build_backend.requirement(),
-        "numpy>=2.0",
+        "numpy>=2.2",
         "scipy>=1.14",
         "pillow>=11.0",
         "absl-py>=2.1",

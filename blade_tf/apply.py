@@ -71,13 +71,16 @@ def apply_files(
     if not source.exists():
         raise ValueError(f"input: {source} does not exist")
     loaded = models.load(model)
-    loaded.evolve(tf.zeros([1, 0, 0, 1]), steps, dt)  # refuses steps and dt before any file is touched
+    # Refuses steps and dt before any file is touched.
+    loaded.evolve(tf.zeros([1, 0, 0, 1]), None if steps is None else min(steps, 1), dt)
     failed = {}
     pairs = _pairs(source, target)
     for read_from, write_to in tqdm.tqdm(pairs, desc="apply", unit="image", disable=len(pairs) == 1):
         try:
             image = image_io.read_image(read_from)
             pixels = apply_image(loaded, image.pixels, steps, dt)
+            if not np.isfinite(pixels).all():
+                raise image_io.ImageError(f"{read_from}: the result is not finite; a smaller dt may help")
             write_to.parent.mkdir(parents=True, exist_ok=True)
             image_io.write_image(write_to, dataclasses.replace(image, pixels=pixels))
         except (image_io.ImageError, OSError) as error:

@@ -51,7 +51,7 @@ def tune_coarse(
                 first, config, int(count), time_scale=scale, **dict(zip(names, values, strict=True))
             ).numpy()
             value = float(np.mean(metrics.psnr(last, found)))
-            scores[choice] = value if np.isfinite(value) else -np.inf
+            scores[choice] = -np.inf if np.isnan(value) else value
         return scores[choice]
 
     start = (1.0, *(float(config.pde.parameters[name]) for name in names))

@@ -6,11 +6,32 @@ misspelt one is an error that names the nearest.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import ml_collections
 
-__all__ = ["default"]
+__all__ = ["check", "default", "differences"]
 
 GRAY = 1 / 255
+
+POSITIVE = (
+    "reference.scale",
+    "reference.dt",
+    "reference.steps_per_frame",
+    "reference.frames",
+    "data.min_side",
+    "data.crop",
+    "data.crops_per_image",
+    "data.images_per_shard",
+    "train.batch",
+    "train.crop",
+    "train.learning_rate",
+    "train.checkpoint_every",
+    "train.summary_every",
+    "train.validate_every",
+)
+NOT_NEGATIVE = ("seed", "train.steps", "train.warmup_steps", "train.ridge", "train.whitening_ridge")
 
 
 def default() -> ml_collections.ConfigDict:
@@ -64,3 +85,35 @@ def default() -> ml_collections.ConfigDict:
     c.train.validate_every = 500
 
     return c.lock()
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """ValueError, naming the key, for a number that makes no sense."""
+    for key in POSITIVE + NOT_NEGATIVE:
+        value: Any = config
+        for part in key.split("."):
+            value = value[part]
+        if not math.isfinite(value) or value < 0 or (value == 0 and key in POSITIVE):
+            raise ValueError(
+                f"{key}: expected a {'positive' if key in POSITIVE else 'non-negative'} number, got {value!r}"
+            )
+    if config.data.crop % config.reference.scale:
+        raise ValueError(
+            f"data.crop: expected a multiple of reference.scale = {config.reference.scale}, got {config.data.crop}"
+        )
+    if len(config.train.betas) != 2 or not all(0 <= beta < 1 for beta in config.train.betas):
+        raise ValueError(f"train.betas: expected two numbers in [0, 1), got {config.train.betas!r}")
+    if config.data.validation_every < 2:
+        raise ValueError(f"data.validation_every: expected at least 2, got {config.data.validation_every}")
+
+
+def differences(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """The keys in which two configs, as plain dicts, differ, each with both values."""
+    found = []
+    for key in sorted(earlier.keys() | now.keys()):
+        a, b = earlier.get(key), now.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a!r} there, {b!r} in the config")
+    return found

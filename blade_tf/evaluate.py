@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import ml_collections
@@ -79,7 +79,7 @@ def reference_sequences(
     cache: str | os.PathLike[str],
     workers: int | None = None,
     refine: int = 1,
-    first: int | None = None,
+    only: Collection[str] | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Reference sequences of a folder of photographs, solved in parallel or read from `cache`.
 
@@ -90,8 +90,10 @@ def reference_sequences(
     cache.mkdir(parents=True, exist_ok=True)
     relevant = {key: value for key, value in prepare.relevant(config).items() if key in ("pde", "reference")}
     targets = {}
-    for path in image_io.find_images(folder)[:first]:
+    for path in image_io.find_images(folder):
         name = path.relative_to(folder).as_posix()
+        if only is not None and name not in only:
+            continue
         key = json.dumps([relevant, refine, hashlib.sha256(path.read_bytes()).hexdigest()])
         targets[name] = cache / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     missing = [
@@ -170,7 +172,8 @@ def evaluate(
     sequences, left_out = reference_sequences(config, images, out / "reference", workers)
     if not sequences:
         raise ValueError(f"images: no usable photograph in {images}: {json.dumps(left_out)}")
-    refined, _ = reference_sequences(config, images, out / "reference", workers, refine=2, first=1)
+    first = next(iter(sequences))
+    refined, _ = reference_sequences(config, images, out / "reference", workers, refine=2, only=[first])
 
     rows = predictors(config, loaded, trained)
     scores: dict[str, dict[str, tuple[float, float]]] = {row: {} for row in rows}
@@ -190,9 +193,7 @@ def evaluate(
         "images": len(sequences),
         "rows": [_summary(row, list(values.values())) for row, values in scores.items()],
         "long_run": _long_run(loaded, [frames[0] for frames in sequences.values()]),
-        "reference_convergence": {
-            name: score(sequences[name][-1], frames[-1])[0] for name, frames in refined.items() if name in sequences
-        },
+        "reference_convergence": {first: score(sequences[first][-1], refined[first][-1])[0]},
         "per_image": scores,
         "left_out": left_out,
     }

@@ -49,7 +49,9 @@ def write_json(path: PathLike, data: Any) -> None:
       OSError: see `atomic_write`.
       TypeError: data holds an object that JSON does not know.
     """
-    write_text(path, json.dumps(_strict(data), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(_strict(data), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    # The lone surrogates of a file name that is not UTF-8 become JSON's own escapes.
+    atomic_write(path, text.encode(errors="backslashreplace"))
 
 
 def write_npz(path: PathLike, arrays: dict[str, np.ndarray]) -> bytes:

@@ -180,7 +180,8 @@ def _smooth_axis(image: tf.Tensor, half: Sequence[float], axis: int) -> tf.Tenso
     for k in range(1, radius + 1):
         before = _shifted(padded, axis, radius - k, radius + k)
         after = _shifted(padded, axis, radius + k, radius - k)
-        out = out + half[k] * (before + after)
+        # Not a chain of additions: the graph optimiser would merge and reorder them.
+        out = out - -half[k] * (before + after)
     return out
 
 

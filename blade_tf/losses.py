@@ -53,6 +53,12 @@ def features(model: keras.Model) -> Loss:
     return loss
 
 
+def _ssim_of_windows(train: ml_collections.ConfigDict) -> Loss:
+    if train.crop < 11:
+        raise ValueError(f"train.crop: expected at least 11 for the loss 'ssim', got {train.crop}")
+    return ssim
+
+
 def _from_file(train: ml_collections.ConfigDict) -> Loss:
     if not train.feature_model:
         raise ValueError("train.feature_model: expected a file that keras.models.load_model reads, got ''")
@@ -62,7 +68,7 @@ def _from_file(train: ml_collections.ConfigDict) -> Loss:
 LOSSES: dict[str, Callable[[ml_collections.ConfigDict], Loss]] = {
     "l2": lambda _: l2,
     "log_mse": lambda _: log_mse,
-    "ssim": lambda _: ssim,
+    "ssim": _ssim_of_windows,
     "features": _from_file,
 }
 

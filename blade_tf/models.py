@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import math
+import numbers
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -167,7 +168,7 @@ def _positive(name: str, value: Any) -> float:
 
 
 def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
         raise ValueError(f"{name}: expected a non-negative integer, got {value!r}")
     return int(value)
 

@@ -22,6 +22,7 @@ import tensorflow as tf
 import tqdm
 
 from blade_tf import baselines, files, least_squares, losses, metrics, models, report, selection
+from blade_tf import config as config_lib
 from blade_tf.data import prepare, records
 
 __all__ = ["Data", "DivergedError", "TrainingInterruptedError", "least_squares_start", "load_data", "train"]
@@ -34,26 +35,35 @@ class DivergedError(RuntimeError):
 
 
 class TrainingInterruptedError(RuntimeError):
-    """A signal asked for a stop; the state is saved, and the same call continues from it."""
+    """A signal asked for a stop; the state is saved, and the same call continues from it.
+
+    Attributes:
+      signal: its number.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.signal = number
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Prepared sequences: a reader of those for training, and those for validation [N, F, H, W, C]."""
+    """Prepared sequences: a reader of those for training, those for validation [N, F, H, W, C], and their origin.
+
+    `photographs` has the size in bytes of each photograph.
+    """
 
     train: records.RecordReader
     validation: np.ndarray
+    photographs: dict[str, int]
 
 
 def load_data(folder: str | os.PathLike[str], config: ml_collections.ConfigDict) -> Data:
     """Opens a folder that `blade-prepare` wrote; ValueError if it is incomplete or was prepared with another config."""
     index = prepare.load_index(folder)
-    wanted, found = prepare.relevant(config), index["config"]
-    different = [
-        f"{key}: {found[key]} in {folder}, {wanted[key]} in the config" for key in wanted if found[key] != wanted[key]
-    ]
+    different = config_lib.differences(index["config"], prepare.relevant(config))
     if different:
-        raise ValueError("data: prepared with another config; " + "; ".join(different))
+        raise ValueError(f"data: {folder} was prepared with another config ({'; '.join(different)})")
 
     def reader(part: str) -> records.RecordReader:
         return records.RecordReader(
@@ -61,6 +71,11 @@ def load_data(folder: str | os.PathLike[str], config: ml_collections.ConfigDict)
         )
 
     train, validation = reader("train"), reader("validation")
+    counts = {"train": len(train), "validation": len(validation)}
+    if counts != index["sequences"]:
+        raise ValueError(
+            f"data: expected {index['sequences']} sequences in {folder}, got {counts}; prepare the data again"
+        )
     if not len(validation):
         raise ValueError(
             f"data: {folder} holds no validation photographs; prepare at least {config.data.validation_every} "
@@ -70,7 +85,7 @@ def load_data(folder: str | os.PathLike[str], config: ml_collections.ConfigDict)
         raise ValueError(
             f"train.crop: expected at most the prepared crops' {train[0].shape[1]}, got {config.train.crop}"
         )
-    return Data(train, validation.batch(range(len(validation))))
+    return Data(train, validation.batch(range(len(validation))), index.get("bytes", {}))
 
 
 def training_batch(data: records.RecordReader, step: int, config: ml_collections.ConfigDict) -> np.ndarray:
@@ -253,25 +268,22 @@ class _Summaries:
         return float(psnr[-1])
 
 
-def _open_workdir(path: pathlib.Path, config: ml_collections.ConfigDict) -> None:
-    path.mkdir(parents=True, exist_ok=True)
-    plain = json.loads(json.dumps(config.to_dict()))
-    if not (path / "config.json").exists():
-        files.write_json(path / "config.json", plain)
-        return
-    earlier = json.loads((path / "config.json").read_text())
-    if earlier != plain:
-        different = [key for key in plain if earlier.get(key) != plain[key]]
-        raise ValueError(
-            f"workdir: {path} holds a run of another config (different: {', '.join(different)}); choose a new folder"
-        )
-
-
 def _start(path: pathlib.Path, data: Data, config: ml_collections.ConfigDict) -> Start:
+    plain = json.loads(json.dumps(config.to_dict()))
+    path.mkdir(parents=True, exist_ok=True)
     if (path / "start.json").exists():
+        earlier = json.loads((path / "run.json").read_text())
+        different = config_lib.differences(earlier["config"], plain)
+        if different:
+            raise ValueError(
+                f"workdir: {path} holds a run of another config ({'; '.join(different)}); choose a new folder"
+            )
+        if earlier["photographs"] != data.photographs:
+            raise ValueError(f"workdir: {path} holds a run on other photographs; choose a new folder")
         with np.load(path / "start.npz", allow_pickle=False) as archive:
             return Start(json.loads((path / "start.json").read_text()), dict(archive))
     start = least_squares_start(data.train, config)
+    files.write_json(path / "run.json", {"config": plain, "photographs": data.photographs})
     files.write_npz(path / "start.npz", start.arrays)
     files.write_json(path / "start.json", start.spec)
     return start
@@ -302,8 +314,9 @@ def train(
 ) -> models.Trained:
     """Trains a model: least squares, then config.train.steps Adam steps on ten unrolled steps.
 
-    Every batch is a function of config.seed and its step, and the operations are deterministic: a run that was killed
-    and started again ends with the same filters, bit for bit, as one that ran through.
+    Every batch is a function of config.seed and its step, and on the CPU the operations are deterministic (elsewhere,
+    after tf.config.experimental.enable_op_determinism()): a run that was killed and started again ends with the same
+    filters, bit for bit, as one that ran through.
 
     Args:
       config: see `blade_tf.config`.
@@ -319,10 +332,9 @@ def train(
       TrainingInterruptedError: after SIGTERM or SIGINT, the state being saved.
       DivergedError: if the loss is not finite any more.
     """
+    config_lib.check(config)
     losses.build(config.train)
     path, opened = pathlib.Path(workdir), load_data(data, config)
-    _open_workdir(path, config)
-    tf.config.experimental.enable_op_determinism()
     start = _start(path, opened, config)
     trainer = _Trainer(start, config)
     manager = tf.train.CheckpointManager(trainer.checkpoint, str(path / "checkpoints"), max_to_keep=3)
@@ -334,7 +346,18 @@ def train(
     if first == 0:
         log.info("validation PSNR of the least-squares filters: %.2f dB", summaries.validate(0))
 
+    def diverged(what: str, step: int) -> DivergedError:
+        kept = (
+            f"the last good checkpoint is {manager.latest_checkpoint}"
+            if manager.latest_checkpoint
+            else "there is no checkpoint yet"
+        )
+        return DivergedError(f"train: {what} at step {step}; {kept}. A smaller train.learning_rate may help.")
+
     def save(step: int) -> None:
+        # The loss of a step is that of the filters before it.
+        if not np.isfinite(trainer.filters.numpy()).all():
+            raise diverged("the filters are not finite", step)
         if manager.latest_checkpoint is None or not manager.latest_checkpoint.endswith(f"-{step}"):
             manager.save(checkpoint_number=step)
 
@@ -343,11 +366,7 @@ def train(
         for step, batch in enumerate(_batches(opened.train, first, config), first + 1):
             loss = float(trainer.update(tf.constant(batch)))
             if not np.isfinite(loss):
-                raise DivergedError(
-                    f"train: the loss is {loss} at step {step}; the last good checkpoint is "
-                    f"{manager.latest_checkpoint}. "
-                    "A smaller train.learning_rate may help."
-                )
+                raise diverged(f"the loss is {loss}", step)
             progress.update()
             if step % config.train.summary_every == 0:
                 summaries.scalars(step, loss)
@@ -358,7 +377,8 @@ def train(
                 save(step)
             if stop.signal:
                 raise TrainingInterruptedError(
-                    f"train: stopped by {signal.Signals(stop.signal).name} at step {step}; state saved in {path}"
+                    f"train: stopped by {signal.Signals(stop.signal).name} at step {step}; state saved in {path}",
+                    stop.signal,
                 )
     save(config.train.steps)
     return _finish(path, opened, start, trainer, summaries, config)
@@ -381,8 +401,10 @@ def _finish(
     plain = json.loads(json.dumps(config.to_dict()))
     trained = models.Trained(config.name, start.spec, plain, {"coarse_tuned": coarse}, weights)
     trained.save(path / "model")
-    model = trained.model()
-    model.save(path / "model.keras")
+    # Keras writes in place, and wants this suffix.
+    partial = path / ".model.partial.keras"
+    trained.model().save(partial)
+    partial.rename(path / "model.keras")
     scores = {
         name: float(psnr_by_step(trained.model(name, "trajectory"), data.validation)[:, -1].mean()) for name in weights
     }

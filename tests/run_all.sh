@@ -53,7 +53,7 @@ mypy
 find cc \( -name '*.cc' -o -name '*.h' \) -print0 | xargs -0 clang-format --dry-run -Werror
 
 section "C++ tests under ASan and UBSan"
-make -C cc/tests sanitize
+make -C cc/tests --jobs="$(nproc)" --output-sync=target sanitize
 
 section "Bazel"
 PYTHON_BIN_PATH="$venv/bin/python" bazel test --noshow_progress //...

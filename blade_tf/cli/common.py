@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 import pathlib
+import re
+import signal
 import sys
+import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import ml_collections
+import tensorflow as tf
+import tqdm
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -18,57 +24,152 @@ from blade_tf import train
 
 __all__ = ["define_config", "main"]
 
+MENDABLE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OSError,
+    MemoryError,
+    tf.errors.OpError,
+    train.DivergedError,
+)
+
 
 def define_config() -> flags.FlagHolder:
     """The flag --config: a file with get_config(), and overrides such as --config.train.steps=1000."""
-    default = pathlib.Path(config_lib.__file__).with_name("configs") / "tv_flow_paper.py"
     return config_flags.DEFINE_config_file(
         "config",
-        str(default) if default.exists() else None,
-        "Path of a config file. Any key can be replaced: --config.train.steps=1000.",
+        None,  # with a default, absl would read the file, and fail, while this module is imported
+        "Path of a config file; default: tv_flow_paper's. Any key can be replaced, as in --config.train.steps=1000.",
         lock_config=True,
     )
 
 
-def _keys(config: ml_collections.ConfigDict, prefix: str = "config") -> list[str]:
-    lines = []
+def _default_config() -> pathlib.Path:
+    package = pathlib.Path(config_lib.__file__).parent
+    installed, source = (folder / "configs" / "tv_flow_paper.py" for folder in (package, package.parent))
+    return installed if installed.exists() else source
+
+
+def _keys(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, Any]:
+    keys: dict[str, Any] = {}
     for key, value in config.items():
-        nested = isinstance(value, ml_collections.ConfigDict)
-        lines += _keys(value, f"{prefix}.{key}") if nested else [f"  --{prefix}.{key}={value!r}"]
-    return lines
+        name = prefix + key
+        keys |= _keys(value, f"{name}.") if isinstance(value, ml_collections.ConfigDict) else {name: value}
+    return keys
 
 
-def _help(module: Any, with_config: bool) -> str:
-    text = f"{module.__doc__}\nFlags:\n{flags.FLAGS.module_help(module.__name__)}"
-    if with_config:
-        text += "\n\nKeys of a config and their defaults:\n" + "\n".join(_keys(config_lib.default()))
-    return text
+def _help(module: Any) -> str:
+    defined = flags.FLAGS.flags_by_module_dict()
+    lines = [module.__doc__, "Flags:"]
+    for flag in defined.get(module.__name__, []) + defined.get(__name__, []):
+        name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+        lines.append(textwrap.fill(f"{name}: {flag.help}", 120, initial_indent="  ", subsequent_indent="      "))
+    if "config" in flags.FLAGS:
+        lines.append("\nKeys of a config and their defaults:")
+        lines += [f"  --config.{name}={value!r}" for name, value in _keys(config_lib.default()).items()]
+    return "\n".join([*lines, "\nWith BLADE_TF_DEBUG=1 in the environment, errors show where they were raised."])
+
+
+def _unknown_key(arguments: list[str]) -> str | None:
+    known = _keys(config_lib.default())
+    for argument in arguments:
+        found = re.match(r"--?config\.([^=]+)", argument)
+        if found and found[1] not in known:
+            near = difflib.get_close_matches(found[1], known, 1)
+            hint = f"did you mean --config.{near[0]}?" if near else "--help lists the keys"
+            return f"unknown key --config.{found[1]}, {hint}"
+    return None
+
+
+def _config_path(arguments: list[str]) -> str:
+    paths = [
+        value or following
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        for value in re.findall(r"^--?config(?:$|=(.*))", argument)
+    ]
+    return paths[-1]
+
+
+def _config_error(error: Exception, arguments: list[str]) -> str:
+    """What is wrong with a config file, a program that may fail in any way, or with the overrides of its keys."""
+    unknown = _unknown_key(arguments)
+    if unknown:
+        return unknown
+    path = _config_path(arguments)
+    text = str(error)
+    near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text)
+    if near:
+        return f"--config={path}: unknown key {near[2]!r}, did you mean {near[1]!r}?"
+    if isinstance(error, SyntaxError):
+        return f"--config={path}: line {error.lineno}: {error.msg}"
+    if isinstance(error, AttributeError) and error.name == "get_config":
+        return f"--config={path}: expected a file with a function get_config()"
+    return f"--config={path}: {type(error).__name__}: {text}"
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(arguments)
+    except flags.Error as error:
+        text = re.sub(r"flag --(\w+)=None: Flag --\1 must have a value.*", r"--\1 is required.", str(error))
+        _stop(re.sub(r"Traceback.*?\n(?=\w)", "", text, flags=re.DOTALL))
+    except Exception as error:
+        _debug()
+        _stop(_config_error(error, arguments))
+    if "config" in flags.FLAGS and not isinstance(flags.FLAGS.config, ml_collections.ConfigDict):
+        path = _config_path(arguments)
+        found = "get_config() did not return a ConfigDict" if os.path.isfile(path) else "no such file"
+        _stop(f"--config={path}: {found}")
+    if len(rest) > 1:
+        _stop(f"unexpected argument {rest[1]!r}; every option is a --flag=value")
+    return rest
+
+
+class _Log(logging.Handler):
+    """Lines above the progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.tqdm.write(self.format(record), file=sys.stderr)
 
 
 def main(function: Callable[[], None], module_name: str) -> None:
     """Runs a program: its module's docstring is the help, and errors that a user can mend are one line and status 1."""
-    module = sys.modules[module_name]
     if any(argument in ("--help", "-h", "-help", "-?") for argument in sys.argv[1:]):
-        print(_help(module, "config" in flags.FLAGS))
+        print(_help(sys.modules[module_name]))
         sys.exit(0)
+    if "config" in flags.FLAGS and not any(re.match(r"--?config(=|$)", argument) for argument in sys.argv[1:]):
+        sys.argv.insert(1, f"--config={_default_config()}")
 
-    def run(arguments: list[str]) -> None:
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are not UTF-8
+
+    def run(_: list[str]) -> None:
         logging.getLogger("absl").setLevel(logging.WARNING)
-        logging.getLogger("blade_tf").setLevel(logging.INFO)
+        log = logging.getLogger("blade_tf")
+        log.setLevel(logging.INFO)
+        log.addHandler(_Log())
+        log.propagate = False
+        # As an exception, so that no partial file stays behind. Training, once it runs, saves its state instead.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
-            if len(arguments) > 1:
-                raise ValueError(f"unexpected argument {arguments[1]!r}; every option is a --flag=value")
             function()
         except train.TrainingInterruptedError as error:
-            _stop(error, 143)
-        except (ValueError, TypeError, KeyError, AttributeError, OSError, train.DivergedError) as error:
-            if os.environ.get("BLADE_TF_DEBUG"):
-                raise
-            _stop(error, 1)
+            _stop(str(error), 128 + error.signal)
+        except KeyboardInterrupt:
+            _stop("interrupted", 128 + signal.SIGINT)
+        except MENDABLE as error:
+            _debug()
+            _stop(getattr(error, "message", "") or str(error) or type(error).__name__)
 
-    app.run(run)
+    app.run(run, flags_parser=_parse)
 
 
-def _stop(error: Exception, status: int) -> None:
-    print(f"{pathlib.Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+def _debug() -> None:
+    if os.environ.get("BLADE_TF_DEBUG"):
+        raise
+
+
+def _stop(text: str, status: int = 1) -> NoReturn:
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {' '.join(text.split())}", file=sys.stderr)
     sys.exit(status)

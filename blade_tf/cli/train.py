@@ -9,6 +9,7 @@ by SIGTERM, by Ctrl-C or killed, the same command continues, and ends with the s
 
 from __future__ import annotations
 
+import tensorflow as tf
 from absl import flags
 
 from blade_tf import train
@@ -20,6 +21,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, events 
 
 
 def _run() -> None:
+    tf.config.experimental.enable_op_determinism()
     trained = train.train(_CONFIG.value, _DATA.value, _WORKDIR.value)
     print(f"trained {trained.name}: {_WORKDIR.value}/model")
 

@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
+from blade_tf import config as config_lib
 from blade_tf import files, image_io, parallel, pdes
 from blade_tf.data import records, reference
 
@@ -45,7 +46,7 @@ def training_crops(image: np.ndarray, data: ml_collections.ConfigDict, rng: np.r
 
 
 def _sequences(path: pathlib.Path, name: str, config: ml_collections.ConfigDict) -> list[np.ndarray]:
-    rng = np.random.default_rng([config.seed, zlib.crc32(name.encode())])
+    rng = np.random.default_rng([config.seed, zlib.crc32(os.fsencode(name))])
     crops = training_crops(image_io.read_image(path).pixels, config.data, rng)
     return [reference.reference_sequence(crop, config) for crop in crops]
 
@@ -72,24 +73,13 @@ def _prepare_shard(config_json: str, folder: str, output: str, shard: str, names
 
 def _plan(names: list[str], data: ml_collections.ConfigDict) -> dict[str, list[str]]:
     every = data.validation_every
-    parts = {"validation": names[every // 2 :: every] if every else []}
+    parts = {"validation": names[every // 2 :: every]}
     parts["train"] = [name for name in names if name not in set(parts["validation"])]
     plan = {}
     for part, members in parts.items():
         groups = [members[i : i + data.images_per_shard] for i in range(0, len(members), data.images_per_shard)]
         plan.update({f"{part}-{i:05d}-of-{len(groups):05d}": group for i, group in enumerate(groups)})
     return plan
-
-
-def _check(config: ml_collections.ConfigDict) -> None:
-    pdes.build(config.pde.name, **config.pde.parameters)
-    if config.data.crop < 1 or config.data.crop % config.reference.scale:
-        raise ValueError(
-            f"data.crop: expected a multiple of reference.scale = {config.reference.scale}, got {config.data.crop}"
-        )
-    for key in ("min_side", "crops_per_image", "images_per_shard"):
-        if config.data[key] < 1:
-            raise ValueError(f"data.{key}: expected at least 1, got {config.data[key]}")
 
 
 def relevant(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -126,16 +116,21 @@ def prepare(
         config or other photographs.
       OSError: if `output` cannot be written.
     """
-    _check(config)
+    config_lib.check(config)
+    pdes.build(config.pde.name, **config.pde.parameters)
     folder, out = pathlib.Path(images), pathlib.Path(output)
     names = [path.relative_to(folder).as_posix() for path in image_io.find_images(folder)]
     shards = _plan(names, config.data)
-    plan = {"config": relevant(config), "shards": shards}
+    sizes = {name: (folder / name).stat().st_size for name in names}
+    plan = {"config": relevant(config), "shards": shards, "bytes": sizes}
     out.mkdir(parents=True, exist_ok=True)
     if (out / INDEX).exists():
         earlier = json.loads((out / INDEX).read_text())
-        if {key: earlier.get(key) for key in plan} != plan:
-            raise ValueError(f"output: {out} holds data of another config or other photographs; choose a new folder")
+        different = config_lib.differences(earlier.get("config", {}), relevant(config))
+        if different:
+            raise ValueError(f"output: {out} holds data of another config ({'; '.join(different)}); choose a new one")
+        if earlier.get("bytes") != sizes:
+            raise ValueError(f"output: {out} holds data of other photographs; choose a new folder")
     else:
         files.write_json(out / INDEX, plan)
 
@@ -162,6 +157,8 @@ def prepare(
     }
     if not summary["sequences"]["train"]:
         raise ValueError(f"images: no usable photograph among the {len(names)} in {folder}; {json.dumps(unreadable)}")
+    for left_behind in out.glob(".*.partial"):  # by a run that was killed
+        left_behind.unlink()
     files.write_json(out / INDEX, summary)
     return summary
 

@@ -26,7 +26,7 @@ def encode(frames: np.ndarray, source: str) -> bytes:
     feature = {
         "frames": text(np.ascontiguousarray(frames, "<f4").tobytes()),
         "shape": integers(frames.shape),
-        "source": text(source.encode()),
+        "source": text(os.fsencode(source)),
     }
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
@@ -39,7 +39,7 @@ def decode(record: bytes) -> np.ndarray:
 
 
 def write_shard(path: pathlib.Path, records: Iterable[bytes]) -> int:
-    """Writes a TFRecord file under its final name only when complete; returns the number of records."""
+    """Writes a TFRecord file, under its final name only when complete, or raises OSError; returns how many records."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     count = 0
     try:
@@ -48,33 +48,42 @@ def write_shard(path: pathlib.Path, records: Iterable[bytes]) -> int:
                 writer.write(record)
                 count += 1
         os.replace(partial, path)
+    except tf.errors.OpError as error:
+        raise OSError(f"cannot write {path}: {error.message}") from error
     finally:
         partial.unlink(missing_ok=True)
     return count
+
+
+def _damaged(path: pathlib.Path, what: str) -> ValueError:
+    return ValueError(f"data: {path} is damaged: {what}; delete it and prepare the data again")
 
 
 class RecordReader:
     """Random access to the records of TFRecord files, so that a training run can name any position and continue there.
 
     A TFRecord is its length (uint64, little-endian), a checksum of that, the data, a checksum of the data.
+    All files are read once to check them.
+
+    Raises:
+      ValueError: for a damaged file, named.
+      OSError: for one that is missing.
     """
 
     def __init__(self, paths: Iterable[pathlib.Path]) -> None:
         self._spans: list[tuple[pathlib.Path, int, int]] = []
         for path in paths:
-            end = path.stat().st_size
             with path.open("rb") as file:
-                position = 0
-                while position < end:
-                    header = file.read(12)
-                    length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else end
-                    if position + 16 + length > end:
-                        raise ValueError(
-                            f"data: {path} is truncated at byte {position}; delete it and prepare the data again"
-                        )
-                    self._spans.append((path, position + 12, length))
-                    position += 16 + length
-                    file.seek(position)
+                try:
+                    count = sum(1 for _ in tf.data.TFRecordDataset(str(path)))
+                except tf.errors.DataLossError as error:
+                    raise _damaged(path, error.message) from error
+                for _ in range(count):
+                    (length,) = struct.unpack("<Q", file.read(8))
+                    self._spans.append((path, file.tell() + 4, length))
+                    file.seek(length + 8, os.SEEK_CUR)
+                if file.read(1):
+                    raise _damaged(path, "truncated")  # within a length, where TensorFlow sees the end
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -87,9 +96,7 @@ class RecordReader:
         try:
             return decode(record)
         except Exception as error:
-            raise ValueError(
-                f"data: {path} holds a damaged record at byte {offset}; delete it and prepare the data again"
-            ) from error
+            raise _damaged(path, f"no record at byte {offset}") from error
 
     def batch(self, indices: Any) -> np.ndarray:
         """Sequences of one shape, stacked: float32 [B, F, H, W, C]."""

@@ -1,5 +1,9 @@
 #include "cc/blade/filter.h"
 
+#include <algorithm>
+#include <vector>
+
+#include "cc/blade/rows.h"
 #include "cc/blade/simd.h"
 
 namespace blade {

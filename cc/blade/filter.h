@@ -4,19 +4,19 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cc/blade/aligned_array.h"
 #include "cc/blade/half.h"
 #include "cc/blade/kernels.h"
-#include "cc/blade/rows.h"
 #include "cc/blade/shape.h"
 
 // The filter of eq 2.1 and its adjoints, eq 2.9 ("Solving Image PDEs with a Shallow Network", arXiv 2110.08327):
 //
-//   out[n, y, x, c] = sum_{r, s} h[sel[n, y, x], r, s] * z[n, Y(y + r - R / 2), X(x + s - S / 2), c]
-//   dz[n, v, u, c]  = sum_{y, x, r, s : Y(y + r - R / 2) = v, X(x + s - S / 2) = u} h[sel[n, y, x], r, s] * g[n, y, x,
-//   c] dh[k, r, s]     = sum_{n, y, x, c : sel[n, y, x] = k} z[n, Y(y + r - R / 2), X(x + s - S / 2), c] * g[n, y, x,
-//   c]
+//   out[n, y, x, c] = sum_{r, s} h[sel[n, y, x], r, s] z[n, Y, X, c]
+//   dz[n, v, u, c]  = sum_{y, x, r, s : Y = v, X = u} h[sel[n, y, x], r, s] g[n, y, x, c]
+//   dh[k, r, s]     = sum_{n, y, x, c : sel[n, y, x] = k} z[n, Y, X, c] g[n, y, x, c]
 //
-// Y and X clamp to the image: borders are replicated, and dz is the exact adjoint of that.
+// with Y = y + r - R / 2 and X = x + s - S / 2 clamped to the image: borders are replicated, and dz is the exact
+// adjoint of that.
 //
 // T is Half, BFloat16, float or double; Half and BFloat16 are computed and accumulated in float and rounded once. Any
 // size may be 0 or 1; r and s are odd.

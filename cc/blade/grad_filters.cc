@@ -1,4 +1,8 @@
+#include <algorithm>
+#include <vector>
+
 #include "cc/blade/filter.h"
+#include "cc/blade/rows.h"
 #include "cc/blade/simd.h"
 
 namespace blade {
@@ -6,17 +10,6 @@ namespace {
 
 constexpr int64_t kMaxBlocks = 64;
 constexpr int64_t kBlockPixels = 32768;
-// Sums in the type of computation are short, then move on to double.
-constexpr int64_t kFlushPixels = 4096;
-
-// Adds the table to the sums, and clears it.
-template <typename F>
-void Flush(int64_t size, F* table, double* sums) {
-  for (int64_t i = 0; i < size; ++i) {
-    sums[i] += static_cast<double>(table[i]);
-    table[i] = 0;
-  }
-}
 
 }  // namespace
 
@@ -38,11 +31,11 @@ int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const
   const ScopedFlushSubnormals flush;
   const auto [k, r, s] = filters;
   const auto& kernels = GetKernels<F>(level);
-  const int64_t flush_pixels = std::max(kFlushPixels, k);
   RowCache<T> cache(shape, image, r, s / 2), grad_cache(shape, grad, 1, 0);
   AlignedArray<F> packed((kRun + s - 1) * r), table(size);
+  std::vector<int32_t> terms(static_cast<size_t>(k), 0);
+  const TapSums<F> tap_sums = {table.get(), sums, terms.data()};
   std::vector<const F*> rows(static_cast<size_t>(r)), run(static_cast<size_t>(r));
-  int64_t pixels = 0;
   for (int64_t row = begin; row < end; ++row) {
     const int32_t* selected = selection + row * shape.w;
     const int64_t wrong = FirstOutOfRange(selected, shape.w, k);
@@ -56,16 +49,11 @@ int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const
         for (size_t i = 0; i < rows.size(); ++i) run[i] = rows[i] + c * cache.plane() + x;
         kernels.pack(run.data(), r, n + s - 1, packed.get());
         kernels.scatter_to_table(packed.get(), r, g + c * grad_cache.plane() + x, selected + x, n, stride, r * s,
-                                 table.get());
-        pixels += n;
-        if (pixels >= flush_pixels) {
-          Flush(size, table.get(), sums);
-          pixels = 0;
-        }
+                                 tap_sums);
       }
     }
   }
-  if (pixels > 0) Flush(size, table.get(), sums);
+  for (int64_t i = 0; i < k; ++i) MoveToTotal(i, stride, tap_sums);
   return kSelectionInRange;
 }
 

@@ -1,4 +1,8 @@
+#include <algorithm>
+#include <vector>
+
 #include "cc/blade/filter.h"
+#include "cc/blade/rows.h"
 #include "cc/blade/simd.h"
 
 namespace blade {

@@ -7,13 +7,35 @@
 
 namespace blade {
 
+// Sums of many products: a few at a time in F, then in double. Both tables have the layout of the filters; terms[k]
+// counts the pixels that table[k] contains.
+template <typename F>
+struct TapSums {
+  F* table;
+  double* total;
+  int32_t* terms;
+};
+constexpr int32_t kTermsInTable = 64;
+
+// Moves table[k] to total[k].
+template <typename F>
+void MoveToTotal(int64_t k, int64_t stride, const TapSums<F>& sums) {
+  F* table = sums.table + k * stride;
+  double* total = sums.total + k * stride;
+  for (int64_t t = 0; t < stride; ++t) {
+    total[t] += static_cast<double>(table[t]);
+    table[t] = 0;
+  }
+  sums.terms[k] = 0;
+}
+
 // The inner loops of the filter and of its two gradients, over a run of pixels of one row and one channel.
 //
 // All three work on a packed copy of the R image rows that the row's footprints cover, interleaved column by column:
-// packed[x * R + r] is row r at column x, so that the footprint of pixel x is the R * S contiguous values at packed + x
-// * R, tap (r, s) at s * R + r. Filters are stored in that order too, `stride` values apart, aligned to 64 bytes,
-// stride a multiple of 16, zeros between R * S and stride. Nothing that a footprint does not contain is ever
-// multiplied, so a NaN or an infinity stays within its stencil.
+// packed[x * R + r] is row r at column x. The footprint of pixel x is then the R * S contiguous values from x * R on,
+// tap (r, s) at s * R + r. Filters are stored in that order too, `stride` values apart, aligned to 64 bytes, stride a
+// multiple of 16, zeros between R * S and stride. Nothing that a footprint does not contain is ever multiplied into a
+// result, so a NaN or an infinity stays within its stencil.
 //
 // `taps` is R * S, odd. selection[i] * stride must lie within the table. The order of all sums depends on R, S, n and
 // the level alone.
@@ -33,9 +55,9 @@ struct Kernels {
   void (*scatter_to_packed)(const F* grad, const F* table, int64_t stride, int64_t taps, const int32_t* selection,
                             int64_t n, int64_t r, F* packed);
 
-  // table[selection[x]][t] += packed[x * R + t] * grad[x], 0 <= x < n. Leaves anything between taps and stride.
+  // sums.table[selection[x]][t] += packed[x * R + t] * grad[x], 0 <= x < n. Leaves anything between taps and stride.
   void (*scatter_to_table)(const F* packed, int64_t r, const F* grad, const int32_t* selection, int64_t n,
-                           int64_t stride, int64_t taps, F* table);
+                           int64_t stride, int64_t taps, const TapSums<F>& sums);
 };
 
 // The kernels of `level`. Of double there is the portable level alone.

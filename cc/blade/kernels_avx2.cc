@@ -114,25 +114,27 @@ void ScatterToPacked(const float* grad, const float* table, int64_t stride, int6
 
 template <int64_t kSide>
 BLADE_TARGET void ScatterToTableFootprint(const float* packed, int64_t r, const float* grad, const int32_t* selection,
-                                          int64_t n, int64_t stride, int64_t taps, float* table) {
+                                          int64_t n, int64_t stride, int64_t taps, const TapSums<float>& sums) {
   const Footprint<kSide> f(r, taps, stride);
   const int64_t length = StrandLength(n);
   for (int64_t i = 0; i < length; ++i) {
     for (int64_t x = i; x < n; x += length) {
       const float* patch = packed + x * f.r;
-      float* filter = table + selection[x] * f.stride;
+      const int64_t k = selection[x];
+      float* filter = sums.table + k * f.stride;
       const __m256 g = V::Set(grad[x]);
       for (int64_t t = 0; t < f.full; t += V::kLanes) {
         V::Store(filter + t, V::Fma(V::Load(patch + t), g, V::Load(filter + t)));
       }
       for (int64_t t = f.full; t < f.full + f.rest; ++t) filter[t] += patch[t] * grad[x];
+      if (++sums.terms[k] == kTermsInTable) MoveToTotal(k, f.stride, sums);
     }
   }
 }
 
 void ScatterToTable(const float* packed, int64_t r, const float* grad, const int32_t* selection, int64_t n,
-                    int64_t stride, int64_t taps, float* table) {
-  BLADE_BY_FOOTPRINT(ScatterToTableFootprint, r, taps, packed, r, grad, selection, n, stride, taps, table);
+                    int64_t stride, int64_t taps, const TapSums<float>& sums) {
+  BLADE_BY_FOOTPRINT(ScatterToTableFootprint, r, taps, packed, r, grad, selection, n, stride, taps, sums);
 }
 
 }  // namespace

@@ -47,14 +47,16 @@ void ScatterToPacked(const F* grad, const F* table, int64_t stride, int64_t taps
 
 template <typename F>
 void ScatterToTable(const F* packed, int64_t r, const F* grad, const int32_t* selection, int64_t n, int64_t stride,
-                    int64_t taps, F* table) {
+                    int64_t taps, const TapSums<F>& sums) {
   const int64_t length = StrandLength(n);
   for (int64_t i = 0; i < length; ++i) {
     for (int64_t x = i; x < n; x += length) {
       const F* patch = packed + x * r;
-      F* filter = table + selection[x] * stride;
+      const int64_t k = selection[x];
+      F* filter = sums.table + k * stride;
       const F g = grad[x];
       for (int64_t t = 0; t < taps; ++t) filter[t] += patch[t] * g;
+      if (++sums.terms[k] == kTermsInTable) MoveToTotal(k, stride, sums);
     }
   }
 }

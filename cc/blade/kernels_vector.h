@@ -1,8 +1,8 @@
 // Kernels in terms of a vector type V. No include guard: one source file a level includes it, having defined
 // BLADE_TARGET (a function attribute), BLADE_INLINE (the same, always inlined) and V, which has
-//   kLanes, Type, Mask;
-//   TailMask(n): the first n < kLanes lanes; LoadTail: zeros in the other ones; Load, Store, Mul, Fma(a, b, c) = a b +
-//   c; Reduce(f): lane i is the sum of the lanes of the vector f(i), 0 <= i < kLanes.
+//   kLanes, Type, Mask; Load, Store, Mul, Fma(a, b, c) = a b + c;
+//   TailMask(n): the first n < kLanes lanes; LoadTail: Load of those, zeros in the others;
+//   Reduce(f): lane i is the sum of the lanes of the vector f(i), 0 <= i < kLanes.
 
 #include "cc/blade/kernels.h"
 

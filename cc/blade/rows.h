@@ -4,45 +4,23 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <memory>
-#include <new>
 #include <type_traits>
 #include <vector>
 
+#include "cc/blade/aligned_array.h"
 #include "cc/blade/half.h"
 #include "cc/blade/shape.h"
 
 namespace blade {
 
-// Pixels that the kernels process at a time: the packed copy of a run and a table of 216 5x5 filters share a 48 KiB
-// cache.
+// Pixels that the kernels process at a time: their packed copy shares a 32 KiB cache with 216 filters of 5x5.
 constexpr int64_t kRun = 256;
 
 inline int64_t Clamp(int64_t i, int64_t size) { return std::min(std::max<int64_t>(i, 0), size - 1); }
 
-// An array of zeros, aligned to a cache line.
-template <typename F>
-class AlignedArray {
- public:
-  explicit AlignedArray(int64_t size) : data_(Allocate(size)) { std::fill_n(data_.get(), size, F(0)); }
-  F* get() const { return data_.get(); }
-
- private:
-  static constexpr std::align_val_t kAlignment{64};
-  struct Delete {
-    void operator()(F* data) const { ::operator delete(data, kAlignment); }
-  };
-  static F* Allocate(int64_t size) {
-    if (static_cast<uint64_t>(size) > INT64_MAX / sizeof(F)) throw std::bad_alloc();
-    return static_cast<F*>(::operator new(static_cast<size_t>(size) * sizeof(F), kAlignment));
-  }
-  std::unique_ptr<F, Delete> data_;
-};
-
 // The position in [0, n) of the first value outside [0, k), or n.
 inline int64_t FirstOutOfRange(const int32_t* selection, int64_t n, int64_t k) {
-  // A value is outside where it, or its distance from the last valid one, is negative: a form that vectorises
-  // everywhere.
+  // A value is outside where it, or its distance from the last valid one, is negative: a form that always vectorises.
   const uint32_t last = static_cast<uint32_t>(std::min<int64_t>(k, int64_t{1} << 31)) - 1;
   uint32_t any = 0;
   for (int64_t i = 0; i < n; ++i) {

@@ -21,14 +21,16 @@
 //     w[k] = exp(-k^2 / (2 rho^2)) / (sum over all taps)
 //   c = J11 - J22, s = J12 + J12, R2 = c c + s s, tr = J11 + J22
 //
-//   strength  = number of thresholds t with R2 > u |u|, u = 2 t^2 - tr                   <=> sqrt(l1) > t
-//   coherence = number of thresholds q with R2 > k^2 (tr tr), k = 2 q / (1 + q^2)        <=> (sqrt l1 - sqrt l2) /
-//   (sqrt l1 + sqrt l2) > q orientation = bin of the doubled angle of (c, s) between edges e_j = 2 pi (j + phase) / n,
-//   n orientations, phase 1/2 for
-//     even n, 1/4 for odd n, so that no edge lies at 0 or 90 degrees. Bin 0 contains angle 0; (c, s) has crossed edge j
-//     where s cos(e_j) > c sin(e_j). A multiple of 4 orientations is folded into the first quarter.
+//   strength    = number of thresholds t with R2 > u |u|, u = 2 t^2 - tr
+//   coherence   = number of thresholds q with R2 > k^2 (tr tr), k = 2 q / (1 + q^2)
+//   orientation = bin of the doubled angle of (c, s) between edges e_j = 2 pi (j + phase) / n, for n orientations,
+//   phase
+//     1/2 for even n and 1/4 for odd n, so that no edge lies at 0 or 90 degrees. Bin 0 contains angle 0; (c, s) has
+//     crossed edge j where s cos(e_j) > c sin(e_j). A multiple of 4 orientations is folded into the first quarter.
 //   selection = orientation + n (strength + n_strength coherence)
 //
+// With eigenvalues l1 >= l2 of the smoothed J and w1 the eigenvector of l1, these say sqrt(l1) > t,
+// (sqrt(l1) - sqrt(l2)) / (sqrt(l1) + sqrt(l2)) > q, and the angle of w1 modulo pi, without a root or an arc tangent.
 // Flat and NaN pixels are in bin 0 of every feature: no comparison holds.
 
 namespace blade {

@@ -21,9 +21,15 @@ std::string ParseSimdLevel(const char* name, SimdLevel* level);
 // ParseSimdLevel of the environment variable BLADE_TF_SIMD as it was at the first call.
 std::string ChosenSimdLevel(SimdLevel* level);
 
+#if defined(BLADE_X86) || defined(__aarch64__)
+constexpr bool kCanFlushSubnormals = true;
+#else
+constexpr bool kCanFlushSubnormals = false;
+#endif
+
 // Makes subnormal numbers count as zero on this thread, as operands and as results, until it is destroyed. All row
 // functions of this library do so: subnormals cost some 70 times as much, and the mode of the calling thread must not
-// decide the result. Does nothing on processors other than x86-64 and AArch64.
+// decide the result. Does nothing where that is false.
 class ScopedFlushSubnormals {
  public:
   ScopedFlushSubnormals();

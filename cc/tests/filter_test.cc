@@ -29,13 +29,14 @@ TEST_P(FilterTest, Shifts) {
   for (const auto& [r, s] : {std::pair{1, 1}, {1, 5}, {5, 1}, {3, 3}, {5, 3}, {3, 5}, {5, 5}, {7, 7}, {9, 9}}) {
     for (const ImageShape& shape : {ImageShape{1, 1, 1, 1}, {2, 11, 23, 1}, {1, 4, 300, 3}, {1, 3, 4, 2}}) {
       const Sizes sizes = {shape, {r * s, r, s}};
-      std::vector<float> filters(static_cast<size_t>(r * s * r * s), 0.0f);
-      for (size_t t = 0; t < static_cast<size_t>(r * s); ++t) filters[t * static_cast<size_t>(r * s + 1)] = 1.0f;
+      const size_t taps = static_cast<size_t>(r * s);
+      std::vector<float> filters(taps * taps, 0.0f);
+      for (size_t t = 0; t < taps; ++t) filters[t * (taps + 1)] = 1.0f;
       const auto image = Normal<float>(&random_, Values(shape));
       const auto selection = Selection(&random_, Pixels(shape), r * s);
       const auto output = Filter(GetParam(), shape, sizes.filters, image, filters, selection);
       ForEachProduct(sizes, selection, [&](size_t i, size_t k, size_t t, size_t j) {
-        if (t == k * static_cast<size_t>(r * s + 1)) {
+        if (t == k * (taps + 1)) {
           ASSERT_EQ(output[i], image[j]) << Name(sizes);
         }
       });
@@ -50,7 +51,8 @@ void ExactOnIntegers(SimdLevel level, std::mt19937* random) {
     const auto filters = Integers<T>(random, Values(sizes.filters));
     const auto selection = Selection(random, Pixels(sizes.image), sizes.filters.k);
     std::vector<T> expected(image.size());
-    ForEachProduct(sizes, selection, [&](size_t i, size_t, size_t t, size_t j) { expected[i] += filters[t] * image[j]; });
+    ForEachProduct(sizes, selection,
+                   [&](size_t i, size_t, size_t t, size_t j) { expected[i] += filters[t] * image[j]; });
     ASSERT_EQ(Filter(level, sizes.image, sizes.filters, image, filters, selection), expected) << Name(sizes);
   }
 }
@@ -94,7 +96,8 @@ void RoundsOnce(SimdLevel level, std::mt19937* random) {
     for (float value : Filter(level, sizes.image, sizes.filters, load(image), load(filters), selection)) {
       expected.push_back(FromFloat<T>(value));
     }
-    ASSERT_TRUE(SameBits(Filter(level, sizes.image, sizes.filters, image, filters, selection), expected)) << Name(sizes);
+    ASSERT_TRUE(SameBits(Filter(level, sizes.image, sizes.filters, image, filters, selection), expected))
+        << Name(sizes);
   }
 }
 
@@ -111,7 +114,8 @@ TEST_P(FilterTest, DoesNotDependOnThePartition) {
     InRanges(sizes.image.rows(), [&](int64_t begin, int64_t end) {
       FilterRows(bank, sizes.image, image.data(), selection.data(), begin, end, parts.data());
     });
-    ASSERT_TRUE(SameBits(parts, Filter(GetParam(), sizes.image, sizes.filters, image, filters, selection))) << Name(sizes);
+    ASSERT_TRUE(SameBits(parts, Filter(GetParam(), sizes.image, sizes.filters, image, filters, selection)))
+        << Name(sizes);
   }
 }
 

@@ -28,8 +28,10 @@ void AdjointOnIntegers(SimdLevel level, std::mt19937* random) {
     const auto filters = Integers<T>(random, Values(sizes.filters));
     const auto selection = Selection(random, Pixels(sizes.image), sizes.filters.k);
     const double inner = Inner(Filter(level, sizes.image, sizes.filters, image, filters, selection), grad);
-    EXPECT_EQ(inner, Inner(image, GradImage(level, sizes.image, sizes.filters, filters, selection, grad))) << Name(sizes);
-    EXPECT_EQ(inner, Inner(filters, GradFilters(level, sizes.image, sizes.filters, image, selection, grad))) << Name(sizes);
+    EXPECT_EQ(inner, Inner(image, GradImage(level, sizes.image, sizes.filters, filters, selection, grad)))
+        << Name(sizes);
+    EXPECT_EQ(inner, Inner(filters, GradFilters(level, sizes.image, sizes.filters, image, selection, grad)))
+        << Name(sizes);
   }
 }
 
@@ -63,9 +65,9 @@ TEST_P(GradientTest, OfAShift) {
   const std::vector<float> expected = {1 + 2 + 4, 8, 16, 32, 0, 0};
   EXPECT_EQ(GradImage(GetParam(), shape, {1, 1, 5}, filters, selection, grad), expected);
   const std::vector<float> image = {1, 10, 100, 1000, 10000, 100000};
-  const std::vector<float> by_taps = {1 * 7 + 8 * 10 + 16 * 100 + 32 * 1000, 1 * 3 + 4 * 10 + 8 * 100 + 16 * 1000 + 32 * 10000,
-                                      1 + 20 + 400 + 8000 + 160000 + 3200000, 10 + 200 + 4000 + 80000 + 48 * 100000,
-                                      100 + 2000 + 40000 + 56 * 100000};
+  const std::vector<float> by_taps = {
+      1 * 7 + 8 * 10 + 16 * 100 + 32 * 1000, 1 * 3 + 4 * 10 + 8 * 100 + 16 * 1000 + 32 * 10000,
+      1 + 20 + 400 + 8000 + 160000 + 3200000, 10 + 200 + 4000 + 80000 + 48 * 100000, 100 + 2000 + 40000 + 56 * 100000};
   EXPECT_EQ(GradFilters(GetParam(), shape, {1, 1, 5}, image, selection, grad), by_taps);
 }
 
@@ -107,14 +109,16 @@ TEST_P(GradientTest, ToTheImageDoesNotDependOnThePartition) {
     InRanges(sizes.image.rows(), [&](int64_t begin, int64_t end) {
       FilterGradImageRows(bank, sizes.image, selection.data(), grad.data(), begin, end, parts.data());
     });
-    ASSERT_TRUE(SameBits(parts, GradImage(GetParam(), sizes.image, sizes.filters, filters, selection, grad))) << Name(sizes);
+    ASSERT_TRUE(SameBits(parts, GradImage(GetParam(), sizes.image, sizes.filters, filters, selection, grad)))
+        << Name(sizes);
   }
 }
 
 TEST_P(GradientTest, NanStaysInItsStencil) {
   for (const auto& [r, s] : {std::pair{5, 5}, {3, 3}, {7, 7}, {1, 5}, {5, 3}, {5, 1}}) {
     const Sizes sizes = {{1, 8, 35, 2}, {5, r, s}};
-    const auto image = Normal<float>(&random_, Values(sizes.image)), clean = Normal<float>(&random_, Values(sizes.image));
+    const auto image = Normal<float>(&random_, Values(sizes.image)),
+               clean = Normal<float>(&random_, Values(sizes.image));
     const auto filters = Normal<float>(&random_, Values(sizes.filters));
     const auto selection = Selection(&random_, Pixels(sizes.image), 5);
     for (size_t at = 0; at < clean.size(); at += 7) {
@@ -127,7 +131,8 @@ TEST_P(GradientTest, NanStaysInItsStencil) {
       const auto image_grad = GradImage(GetParam(), sizes.image, sizes.filters, filters, selection, grad);
       const auto filters_grad = GradFilters(GetParam(), sizes.image, sizes.filters, image, selection, grad);
       for (size_t i = 0; i < image.size(); ++i) ASSERT_EQ(std::isnan(image_grad[i]), image_reached[i]) << r << s << at;
-      for (size_t i = 0; i < filters.size(); ++i) ASSERT_EQ(std::isnan(filters_grad[i]), filter_reached[i]) << r << s << at;
+      for (size_t i = 0; i < filters.size(); ++i)
+        ASSERT_EQ(std::isnan(filters_grad[i]), filter_reached[i]) << r << s << at;
     }
   }
 }
@@ -147,8 +152,8 @@ TEST_P(GradientTest, ReportsTheFirstSelectionOutOfRange) {
     int64_t to_image = Pixels(shape), to_filters = Pixels(shape);
     InRanges(shape.rows(), [&](int64_t begin, int64_t end) {
       const int64_t a = FilterGradImageRows(bank, shape, selection.data(), image.data(), begin, end, output.data());
-      const int64_t b = FilterGradFiltersRows(filter_shape, GetParam(), shape, image.data(), selection.data(), image.data(),
-                                              begin, end, sums.data());
+      const int64_t b = FilterGradFiltersRows(filter_shape, GetParam(), shape, image.data(), selection.data(),
+                                              image.data(), begin, end, sums.data());
       if (a != kSelectionInRange) to_image = std::min(to_image, a);
       if (b != kSelectionInRange) to_filters = std::min(to_filters, b);
     });
@@ -164,12 +169,18 @@ TEST_P(GradientTest, LongSumsKeepTheirDigits) {
   const std::vector<int32_t> selection(490000, 1);
   const double expected = 490000.0 * static_cast<double>(0.1f) * static_cast<double>(0.7f);
   const auto filters_grad = GradFilters(GetParam(), shape, {3, 3, 3}, image, selection, grad);
-  for (size_t t = 9; t < 18; ++t) EXPECT_NEAR(static_cast<double>(filters_grad[t]), expected, 1e-5 * expected);
+  for (size_t t = 9; t < 18; ++t) EXPECT_NEAR(static_cast<double>(filters_grad[t]), expected, 1e-6 * expected);
 }
 
 TEST(GradFiltersBlocksTest, CoverTheRowsInOrder) {
-  for (const ImageShape& shape : {ImageShape{1, 512, 768, 1}, {4, 128, 128, 3}, {1, 1, 1000000, 1}, {100000, 1, 1, 1},
-                                  {64, 256, 256, 1}, {0, 3, 3, 1}, {2, 3, 0, 1}, {1, 7, 7, 0}}) {
+  for (const ImageShape& shape : {ImageShape{1, 512, 768, 1},
+                                  {4, 128, 128, 3},
+                                  {1, 1, 1000000, 1},
+                                  {100000, 1, 1, 1},
+                                  {64, 256, 256, 1},
+                                  {0, 3, 3, 1},
+                                  {2, 3, 0, 1},
+                                  {1, 7, 7, 0}}) {
     for (int64_t k : {0, 1, 216, 1000000}) {
       const GradFiltersBlocks blocks(shape, {k, 5, 5});
       ASSERT_GE(blocks.count(), 1);

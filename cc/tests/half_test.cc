@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "cc/blade/simd.h"
 
@@ -100,7 +101,8 @@ TYPED_TEST(StorageTest, KeepsInfinityAndNan) { this->StoresSpecialValues(); }
 TEST(HalfTest, DoesNotDependOnTheFlushMode) {
   std::vector<uint32_t> loaded, stored;
   const auto convert = [](std::vector<uint32_t>* loads, std::vector<uint32_t>* stores) {
-    for (uint32_t bits = 0; bits < 0x10000; ++bits) loads->push_back(FloatBits(ToFloat(Half{static_cast<uint16_t>(bits)})));
+    for (uint32_t bits = 0; bits < 0x10000; ++bits)
+      loads->push_back(FloatBits(ToFloat(Half{static_cast<uint16_t>(bits)})));
     for (uint32_t bits = 0; bits < 0x48000000; bits += 0x1235) stores->push_back(ToHalf(FloatFromBits(bits)).bits);
   };
   convert(&loaded, &stored);

@@ -83,19 +83,22 @@ testing::AssertionResult SameBits(const std::vector<T>& a, const std::vector<T>&
 // Whole-image forms of the row functions.
 
 template <typename T>
-std::vector<T> Filter(SimdLevel level, const ImageShape& shape, const FilterShape& filter_shape, const std::vector<T>& image,
-                      const std::vector<T>& filters, const std::vector<int32_t>& selection) {
+std::vector<T> Filter(SimdLevel level, const ImageShape& shape, const FilterShape& filter_shape,
+                      const std::vector<T>& image, const std::vector<T>& filters,
+                      const std::vector<int32_t>& selection) {
   std::vector<T> output(image.size());
   const FilterBank<T> bank(filter_shape, filters.data(), level);
   if (shape.rows() > 0) {
-    EXPECT_EQ(FilterRows(bank, shape, image.data(), selection.data(), 0, shape.rows(), output.data()), kSelectionInRange);
+    EXPECT_EQ(FilterRows(bank, shape, image.data(), selection.data(), 0, shape.rows(), output.data()),
+              kSelectionInRange);
   }
   return output;
 }
 
 template <typename T>
 std::vector<T> GradImage(SimdLevel level, const ImageShape& shape, const FilterShape& filter_shape,
-                         const std::vector<T>& filters, const std::vector<int32_t>& selection, const std::vector<T>& grad) {
+                         const std::vector<T>& filters, const std::vector<int32_t>& selection,
+                         const std::vector<T>& grad) {
   std::vector<T> output(grad.size());
   const FilterBank<T> bank(filter_shape, filters.data(), level);
   if (shape.rows() > 0) {
@@ -107,7 +110,8 @@ std::vector<T> GradImage(SimdLevel level, const ImageShape& shape, const FilterS
 
 template <typename T>
 std::vector<T> GradFilters(SimdLevel level, const ImageShape& shape, const FilterShape& filter_shape,
-                           const std::vector<T>& image, const std::vector<int32_t>& selection, const std::vector<T>& grad) {
+                           const std::vector<T>& image, const std::vector<int32_t>& selection,
+                           const std::vector<T>& grad) {
   const GradFiltersBlocks blocks(shape, filter_shape);
   std::vector<double> sums(static_cast<size_t>(blocks.count() * blocks.size()));
   for (int64_t block = 0; block < blocks.count(); ++block) {
@@ -130,13 +134,15 @@ struct Sizes {
 // Every size 0 and 1, footprints higher and wider than the image, more columns than the kernels take at a time.
 inline std::vector<Sizes> ManySizes() {
   return {
-      {{1, 1, 1, 1}, {1, 1, 1}},   {{1, 1, 1, 1}, {1, 5, 5}},    {{2, 7, 9, 1}, {3, 1, 1}},   {{1, 9, 17, 1}, {4, 1, 5}},
-      {{1, 9, 16, 2}, {4, 5, 1}},  {{2, 8, 15, 1}, {3, 5, 3}},   {{1, 6, 33, 1}, {5, 3, 5}},  {{2, 11, 13, 3}, {7, 3, 3}},
-      {{1, 12, 19, 1}, {9, 5, 5}}, {{2, 10, 31, 3}, {24, 5, 5}}, {{1, 9, 21, 1}, {3, 7, 7}},  {{1, 3, 2, 1}, {2, 7, 7}},
-      {{1, 1, 40, 1}, {3, 5, 5}},  {{1, 40, 1, 1}, {3, 5, 5}},   {{3, 1, 1, 2}, {2, 9, 3}},   {{1, 2, 1, 1}, {2, 11, 11}},
-      {{1, 5, 600, 1}, {6, 5, 5}}, {{1, 4, 257, 2}, {6, 7, 3}},  {{1, 3, 256, 1}, {2, 1, 7}}, {{1, 16, 24, 1}, {216, 5, 5}},
-      {{0, 4, 5, 1}, {2, 3, 3}},   {{2, 0, 5, 1}, {2, 3, 3}},    {{2, 4, 0, 1}, {2, 5, 5}},   {{2, 4, 5, 0}, {2, 3, 3}},
-      {{0, 4, 5, 1}, {0, 3, 3}},   {{1, 3, 5, 1}, {1, 3, 17}},   {{1, 30, 40, 3}, {2, 5, 5}},
+      {{1, 1, 1, 1}, {1, 1, 1}},    {{1, 1, 1, 1}, {1, 5, 5}},     {{2, 7, 9, 1}, {3, 1, 1}},
+      {{1, 9, 17, 1}, {4, 1, 5}},   {{1, 9, 16, 2}, {4, 5, 1}},    {{2, 8, 15, 1}, {3, 5, 3}},
+      {{1, 6, 33, 1}, {5, 3, 5}},   {{2, 11, 13, 3}, {7, 3, 3}},   {{1, 12, 19, 1}, {9, 5, 5}},
+      {{2, 10, 31, 3}, {24, 5, 5}}, {{1, 9, 21, 1}, {3, 7, 7}},    {{1, 3, 2, 1}, {2, 7, 7}},
+      {{1, 1, 40, 1}, {3, 5, 5}},   {{1, 40, 1, 1}, {3, 5, 5}},    {{3, 1, 1, 2}, {2, 9, 3}},
+      {{1, 2, 1, 1}, {2, 11, 11}},  {{1, 5, 600, 1}, {6, 5, 5}},   {{1, 4, 257, 2}, {6, 7, 3}},
+      {{1, 3, 256, 1}, {2, 1, 7}},  {{1, 16, 24, 1}, {216, 5, 5}}, {{0, 4, 5, 1}, {2, 3, 3}},
+      {{2, 0, 5, 1}, {2, 3, 3}},    {{2, 4, 0, 1}, {2, 5, 5}},     {{2, 4, 5, 0}, {2, 3, 3}},
+      {{0, 4, 5, 1}, {0, 3, 3}},    {{1, 3, 5, 1}, {1, 3, 17}},    {{1, 30, 40, 3}, {2, 5, 5}},
   };
 }
 
@@ -148,7 +154,8 @@ inline std::string Name(const Sizes& sizes) {
   return name;
 }
 
-// Calls visit(i, k, t, j) for each product h[t] z[j] in output i of eq 2.1, one image value at a time; k is the pixel's filter.
+// Calls visit(i, k, t, j) for each product h[t] z[j] in output i of eq 2.1, one image value at a time; k is the pixel's
+// filter.
 template <typename Visit>
 void ForEachProduct(const Sizes& sizes, const std::vector<int32_t>& selection, const Visit& visit) {
   const auto [n, h, w, c] = sizes.image;

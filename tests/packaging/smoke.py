@@ -2,11 +2,15 @@
 
 import importlib.metadata
 import importlib.resources
+import importlib.util
 import pathlib
+import subprocess
 import sys
+import tempfile
 import warnings
 
 import numpy as np
+import PIL.Image
 
 NATIVE = {"native": True, "stock": False}[sys.argv[1]]
 
@@ -44,6 +48,14 @@ assert (package / "py.typed").is_file()
 scripts = importlib.metadata.distribution("blade-tf").entry_points.select(group="console_scripts")
 assert len(scripts) == 6, f"expected 6 console scripts, got {scripts}"
 for script in scripts:
-    assert callable(script.load()), script
+    assert importlib.util.find_spec(script.module), script
+with tempfile.TemporaryDirectory() as folder:
+    before, after = pathlib.Path(folder, "before.png"), pathlib.Path(folder, "after.png")
+    PIL.Image.fromarray(np.uint8(image[0] * 255)).save(before)
+    program = pathlib.Path(sys.executable).with_name("blade-apply")
+    subprocess.run([program, "--model=tv_flow_paper", f"--input={before}", f"--output={after}"], check=True)
+    with PIL.Image.open(before) as old, PIL.Image.open(after) as new:
+        assert new.size == old.size
+        assert np.std(new) < np.std(old), "TV flow smooths"
 
 print(f"smoke: the {sys.argv[1]} package in {package} has its ops, pretrained models, configs and programs")
