@@ -168,18 +168,14 @@ def test_gradients_of_many_steps_agree_with_differences():
     np.testing.assert_allclose(gradient, numeric, rtol=1e-8, atol=1e-8 * np.abs(numeric).max())
 
 
-def test_fit_reduces_the_loss_of_an_evolution():
-    """Filters that made a trajectory are a minimum: fit finds its way back towards them."""
+def test_fit_reduces_the_loss_of_a_trajectory():
     u, truth = image_of(8, 16, 16, 1), rate_of()
-    target = blade_tf.EvolutionModel(truth, 0.2, 3, output="trajectory")(u).numpy()
-    rate = rate_of(
-        truth.blade.filters.numpy() + np.random.default_rng(5).standard_normal(truth.blade.filters.shape) / 20
-    )
-    model = blade_tf.EvolutionModel(rate, 0.2, 3, output="trajectory")
-    model.compile(keras.optimizers.Adam(2e-3), "mse")
-    history = model.fit(u, target, batch_size=8, epochs=30, verbose=0).history["loss"]
+    target = blade_tf.EvolutionModel(truth, 0.2, 3, output="trajectory")(u)
+    away = np.random.default_rng(5).standard_normal(truth.blade.filters.shape) / 20
+    model = blade_tf.EvolutionModel(rate_of(truth.blade.filters + away), 0.2, 3, output="trajectory")
+    model.compile(keras.optimizers.Adam(5e-3), "mse")
+    history = model.fit(u, target, epochs=50, verbose=0).history["loss"]
     assert history[-1] < history[0] / 20
-    assert history[-1] < model.evaluate(u, u[:, np.newaxis] + 0 * target, verbose=0)
 
 
 @pytest.mark.parametrize(("policy", "roundoff"), [("mixed_float16", 2.0**-11), ("mixed_bfloat16", 2.0**-8)])
@@ -200,10 +196,16 @@ def test_mixed_precision_filters_in_half_and_keeps_the_state(policy, roundoff):
     np.testing.assert_allclose(model.step(u), exact.step(u), rtol=0, atol=0.05 * bound)
     inputs = keras.Input((None, None, 1))
     assert model(inputs).dtype == "float32"
-    model.compile(keras.optimizers.SGD(0.1), "mse")
-    target = exact(u).numpy() + 0.01
-    losses = model.fit(u, target, epochs=4, verbose=0).history["loss"]
-    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_fit_of_one_step_is_a_convex_problem(policy):
+    u = image_of(8, 16, 16, 1)
+    target = blade_tf.EvolutionModel(rate_of(), 0.5, 1)(u)
+    model = blade_tf.EvolutionModel(rate_of(seed=1, dtype=policy), 0.5, 1, dtype=policy)
+    model.compile(keras.optimizers.Adam(2e-2), "mse")
+    history = model.fit(u, target, epochs=60, verbose=0).history["loss"]
+    assert history[-1] < history[0] / 100
 
 
 def test_float64_states_stay_float64():
@@ -250,7 +252,8 @@ u = np.load(folder + "/u.npy")
 evolution = blade_tf.load(folder + "/evolution.keras")
 layers = keras.models.load_model(folder + "/layers.keras")
 mixed = keras.models.load_model(folder + "/mixed.keras")
-np.savez(folder + "/found.npz", evolution=evolution(u), evolve=evolution.evolve(u, 2, 0.01), layers=layers(u), mixed=mixed(u))
+evolved = evolution.evolve(u, 2, 0.01)
+np.savez(folder + "/found.npz", evolution=evolution(u), evolved=evolved, layers=layers(u), mixed=mixed(u))
 layers.compile("sgd", "mse")
 layers.fit(u, u, verbose=0)
 """
@@ -270,7 +273,7 @@ def test_keras_files_load_in_a_fresh_process(tmp_path):
     assert run.returncode == 0, run.stderr
     with np.load(tmp_path / "found.npz") as found:
         np.testing.assert_array_equal(found["evolution"], evolution(u))
-        np.testing.assert_array_equal(found["evolve"], evolution.evolve(u, 2, 0.01))
+        np.testing.assert_array_equal(found["evolved"], evolution.evolve(u, 2, 0.01))
         np.testing.assert_array_equal(found["layers"], layers(u))
         np.testing.assert_array_equal(found["mixed"], mixed(u))
 
@@ -283,7 +286,7 @@ def test_a_compiled_model_saves_and_resumes(tmp_path):
     model.save(tmp_path / "model.keras")
     copy = keras.models.load_model(tmp_path / "model.keras")
     for each in (model, copy):
-        each.fit(u, u[::-1], epochs=1, verbose=0)
+        each.fit(u, u[::-1], epochs=1, verbose=0, shuffle=False)
     np.testing.assert_array_equal(copy.rates[0].blade.filters, model.rates[0].blade.filters)
 
 
@@ -393,7 +396,7 @@ def test_unknown_names_bring_the_nearest(pretrained):
             load("tv_flow_papr")
         with pytest.raises(ValueError, match=r"'zebra', expected one of \['tv_flow_paper'\]"):
             load("zebra")
-    with pytest.raises(ValueError, match="unknown model '../pretrained/tv_flow_paper'"):
+    with pytest.raises(ValueError, match=r"unknown model '\.\./pretrained/tv_flow_paper'"):
         blade_tf.load_pretrained("../pretrained/tv_flow_paper")
 
 
@@ -440,12 +443,12 @@ def test_weights_that_do_not_fit_the_spec_are_refused(pretrained):
 
 def test_keras_files_that_hold_no_evolution_are_refused(tmp_path):
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "dense.keras")
-    with pytest.raises(ValueError, match="model: expected an EvolutionModel in .*dense.keras, got Sequential"):
+    with pytest.raises(ValueError, match=r"model: expected an EvolutionModel in .*dense\.keras, got Sequential"):
         blade_tf.load(tmp_path / "dense.keras")
-    with pytest.raises(ValueError, match="missing.keras"):
+    with pytest.raises(ValueError, match=r"missing\.keras"):
         blade_tf.load(tmp_path / "missing.keras")
     (tmp_path / "broken.keras").write_bytes(b"no zip file")
-    with pytest.raises((ValueError, OSError), match="broken.keras"):
+    with pytest.raises((ValueError, OSError), match=r"broken\.keras"):
         blade_tf.load(tmp_path / "broken.keras")
 
 
@@ -459,9 +462,7 @@ def test_shipped_models_do_what_their_cards_say():
         return sum(np.abs(np.diff(v, axis=axis)).sum() for axis in (1, 2))
 
     for name in names:
-        model = blade_tf.load_pretrained(name)
-        assert model.name
         if name.startswith("tv_flow"):
-            smooth = model(u).numpy()
-            assert variation(smooth) < 0.95 * variation(u)
+            smooth = blade_tf.load_pretrained(name)(u).numpy()
+            assert variation(smooth) < 0.8 * variation(u)
             np.testing.assert_allclose(smooth.mean(), u.mean(), atol=0.01)

@@ -75,7 +75,7 @@ class RecordReader:
         for path in paths:
             with path.open("rb") as file:
                 try:
-                    count = sum(1 for _ in tf.data.TFRecordDataset(str(path)))
+                    count = sum(1 for _ in tf.data.TFRecordDataset(str(path), buffer_size=2**20))
                 except tf.errors.DataLossError as error:
                     raise _damaged(path, error.message) from error
                 for _ in range(count):

@@ -47,6 +47,11 @@ int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const
       for (int64_t x = 0; x < shape.w; x += kRun) {
         const int64_t n = std::min(kRun, shape.w - x);
         for (size_t i = 0; i < rows.size(); ++i) run[i] = rows[i] + c * cache.plane() + x;
+        if (c == 0) {
+          PrefetchRow(selection, row + 1, end, shape.w, x, n);
+          PrefetchRow(image, row + r / 2 + 1, shape.rows(), shape.w * shape.c, x * shape.c, n * shape.c);
+          PrefetchRow(grad, row + 1, end, shape.w * shape.c, x * shape.c, n * shape.c);
+        }
         kernels.pack(run.data(), r, n + s - 1, packed.get());
         kernels.scatter_to_table(packed.get(), r, g + c * grad_cache.plane() + x, selected + x, n, stride, r * s,
                                  tap_sums);

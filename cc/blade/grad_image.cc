@@ -85,6 +85,11 @@ int64_t FilterGradImageRows(const FilterBank<T>& bank, const ImageShape& shape, 
         for (int64_t x = 0; x < shape.w; x += kRun) {
           const int64_t n = std::min(kRun, shape.w - x);
           for (size_t i = 0; i < rows.size(); ++i) run[i] = rows[i] + c * sums.plane() + x;
+          if (c == 0) {
+            PrefetchRow(selection, row + 1, bottom, shape.w, x, n);
+            PrefetchRow(grad, row + 1, bottom, shape.w * shape.c, x * shape.c, n * shape.c);
+            PrefetchRow(image_grad, row + 1, stop, shape.w * shape.c, x * shape.c, n * shape.c);
+          }
           std::fill_n(packed.get(), (n + s - 1) * r, F(0));
           kernels.scatter_to_packed(g + c * cache.plane() + x, bank.table(), bank.stride(), r * s, selected + x, n, r,
                                     packed.get());

@@ -18,6 +18,17 @@ constexpr int64_t kRun = 256;
 
 inline int64_t Clamp(int64_t i, int64_t size) { return std::min(std::max<int64_t>(i, 0), size - 1); }
 
+// Asks for values [begin, begin + n) of row `row`, if there is one. The arrays together exceed the near caches, and
+// each row would begin by waiting for memory.
+template <typename T>
+void PrefetchRow(const T* image, int64_t row, int64_t rows, int64_t width, int64_t begin, int64_t n) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  if (row >= rows) return;
+  const T* from = image + row * width + begin;
+  for (int64_t i = 0; i < n; i += kLine) __builtin_prefetch(from + i);
+  asm volatile("");  // Without, GCC takes this function for one without effect, and drops the calls.
+}
+
 // The position in [0, n) of the first value outside [0, k), or n.
 inline int64_t FirstOutOfRange(const int32_t* selection, int64_t n, int64_t k) {
   // A value is outside where it, or its distance from the last valid one, is negative: a form that always vectorises.

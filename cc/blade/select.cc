@@ -134,6 +134,8 @@ class Strip {
       }
       for (int64_t k = -radius_; k <= radius_; ++k)
         window_[static_cast<size_t>(k + radius_)] = Smooth(Clamp(y + k, shape_.h));
+      PrefetchRow(image_, y + radius_ + 3, shape_.h, shape_.w * shape_.c, left * shape_.c, (right - left) * shape_.c);
+      PrefetchRow(selection, y + 1, end, shape_.w, left, right - left);
       kernels_.select(window_.data() + radius_, smooth_plane_, plan_, right - left, out_.get());
       std::copy_n(out_.get(), right - left, selection + y * shape_.w + left);
     }

@@ -122,8 +122,8 @@ Applies at each pixel the filter that the pixel selects, to each channel.
   output[n, y, x, c] = sum_{r, s} filters[selection[n, y, x], r, s] * image[n, Y(y + r - R / 2), X(x + s - S / 2), c]
 
 where Y and X clamp to the image: borders are replicated. Eq 2.1 of "Solving Image PDEs with a Shallow Network" (arXiv
-2110.08327). half and bfloat16 are accumulated in float. The result does not depend on the number of threads. Subnormal numbers
-count as zero. A NaN or an infinity reaches the pixels whose footprint contains it, no others.
+2110.08327). half and bfloat16 are accumulated in float. The result does not depend on the number of threads. Subnormal
+numbers count as zero. A NaN or an infinity reaches the pixels whose footprint contains it, no others.
 
 image: [N, H, W, C]; any size may be 0.
 filters: [K, R, S], R and S odd.
@@ -144,7 +144,8 @@ The gradient of BladeFilter with respect to `image`: its exact adjoint, replicat
   image_grad[n, v, u, c] = sum of filters[selection[n, y, x], r, s] * grad[n, y, x, c]
                            over y, x, r, s with Y(y + r - R / 2) = v and X(x + s - S / 2) = u
 
-Eq 2.9 of "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327). The result does not depend on the number of threads.
+Eq 2.9 of "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327). half and bfloat16 are accumulated in float.
+The result does not depend on the number of threads. Subnormal numbers count as zero.
 
 filters: [K, R, S], R and S odd.
 selection: [N, H, W], values in [0, K).
@@ -166,7 +167,8 @@ The gradient of BladeFilter with respect to `filters`.
   filters_grad[k, r, s] = sum of image[n, Y(y + r - R / 2), X(x + s - S / 2), c] * grad[n, y, x, c]
                           over n, y, x, c with selection[n, y, x] = k
 
-Eq 2.9 of "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327). The result does not depend on the number of threads.
+Eq 2.9 of "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327). half and bfloat16 are accumulated in float.
+The result does not depend on the number of threads. Subnormal numbers count as zero.
 
 image: [N, H, W, C].
 selection: [N, H, W], values in [0, K).
@@ -185,25 +187,26 @@ REGISTER_OP("BladeSelect")
     .Output("selection: int32")
     .SetShapeFn(SelectShape)
     .Doc(R"doc(
-Chooses a filter for each pixel by the eigen-analysis of the structure tensor, eqs 2.3-2.5 of "Solving Image PDEs with a Shallow
-Network" (arXiv 2110.08327).
+Chooses a filter for each pixel by the eigen-analysis of the structure tensor, eqs 2.3-2.5 of "Solving Image PDEs with a
+Shallow Network" (arXiv 2110.08327).
 
-The tensor J is the outer product of the central differences, summed over the channels, smoothed by a Gaussian; borders are
-replicated. With eigenvalues l1 >= l2 and w1 the eigenvector of l1:
+The tensor J is the outer product of the central differences, summed over the channels, smoothed by a Gaussian that is
+truncated at 3 rho; borders are replicated. With eigenvalues l1 >= l2 and w1 the eigenvector of l1:
 
   orientation = bin of the angle of w1 modulo pi, one of `orientations`
   strength    = number of strength_thresholds t with sqrt(l1) > t
   coherence   = number of coherence_thresholds q with (sqrt(l1) - sqrt(l2)) / (sqrt(l1) + sqrt(l2)) > q
   selection   = orientation + orientations * (strength + (len(strength_thresholds) + 1) * coherence)
 
-all computed by comparisons without sqrt or atan2, in double for double, otherwise in float. Flat pixels and those that see a NaN
-have bin 0 of each feature. Subnormal numbers count as zero. The result does not depend on the number of threads.
+all computed by comparisons without sqrt or atan2, in double for double, otherwise in float. Flat pixels and those that
+see a NaN have bin 0 of each feature. Subnormal numbers count as zero. The result does not depend on the number of
+threads.
 
 image: [N, H, W, C]; any size may be 0.
 orientations: number of bins over half a turn; no edge lies at 0 or 90 degrees.
 strength_thresholds: finite, strictly ascending, >= 0.
 coherence_thresholds: strictly ascending, in [0, 1].
-rho: standard deviation of the Gaussian in pixels, >= 0; 0 for none.
+rho: standard deviation of the Gaussian in pixels, in [0, 10000]; 0 for none.
 selection: [N, H, W].
 )doc");
 
