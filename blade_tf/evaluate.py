@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import zipfile
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -106,8 +107,11 @@ def reference_sequences(
     sequences = {}
     for name, target in targets.items():
         if name not in left_out:
-            with np.load(target, allow_pickle=False) as archive:
-                sequences[name] = archive["frames"]
+            try:
+                with np.load(target, allow_pickle=False) as archive:
+                    sequences[name] = archive["frames"]
+            except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+                raise ValueError(f"output: {target} is damaged, delete it: {error}") from error
     return sequences, left_out
 
 
@@ -123,11 +127,13 @@ def _summary(name: str, scores: list[tuple[float, float]]) -> dict[str, Any]:
 
 
 def _long_run(model: models.EvolutionModel, inputs: list[np.ndarray]) -> dict[str, Any]:
-    overshoot, drift = 0.0, 0.0
+    overshoots, drifts = [0.0], [0.0]
     for u in inputs:
         final = model.evolve(tf.constant(u[np.newaxis]), LONG_RUN).numpy()[0].astype(np.float64)
-        overshoot = max(overshoot, final.max() - u.max(), u.min() - final.min())
-        drift = max(drift, abs(final.mean() - u.mean(dtype=np.float64)))
+        overshoots += [final.max() - u.max(), u.min() - final.min()]
+        drifts.append(abs(final.mean() - u.mean(dtype=np.float64)))
+    # Unlike Python's, numpy's maximum of NaN is NaN.
+    overshoot, drift = np.max(overshoots), np.max(drifts)
     finite = bool(np.isfinite(overshoot) and np.isfinite(drift))
     return {"steps": LONG_RUN, "finite": finite, "overshoot": overshoot, "mean_drift": drift}
 

@@ -65,13 +65,14 @@ def trajectory(step: Step, u: tf.Tensor, steps: int) -> list[tf.Tensor]:
 
 def evolve(step: Step, u: tf.Tensor, steps: Any) -> tf.Tensor:
     """The state after `steps` steps, an integer or an integer tensor, in a loop that holds one state."""
-    u, steps = tf.convert_to_tensor(u), tf.convert_to_tensor(steps)
-    if not steps.dtype.is_integer:
-        raise TypeError(f"steps: expected an integer, got {steps.dtype.name}")
-    shape = u.shape
+    u = tf.convert_to_tensor(u)
+    if not tf.convert_to_tensor(steps).dtype.is_integer:
+        raise TypeError(f"steps: expected an integer, got {tf.convert_to_tensor(steps).dtype.name}")
+    # A number of steps that is known beforehand is what XLA needs to differentiate the loop.
     return tf.while_loop(
-        lambda i, _: i < steps,
-        lambda i, v: (i + 1, tf.ensure_shape(step(v), shape)),
-        (tf.zeros_like(steps), u),
-        shape_invariants=(tf.TensorShape([]), shape),
-    )[1]
+        lambda _: tf.constant(True),
+        lambda v: (tf.ensure_shape(step(v), u.shape),),
+        (u,),
+        shape_invariants=(u.shape,),
+        maximum_iterations=steps,
+    )[0]

@@ -42,8 +42,8 @@ def run(
     """Yields function(*job) for each job as they end, in any order; the first error stops the rest and is raised.
 
     Args:
-      function: of a module, so that a fresh process can import it. Each process computes with one thread, a single one
-        too: XLA rounds differently on several.
+      function: of a module, so that a fresh process can import it; each process computes with one thread.
+        A single job, or a single worker, needs no other process.
       jobs: the argument lists.
       workers: number of processes; by default one for each processor.
       description: stands before the progress bar.
@@ -57,6 +57,10 @@ def run(
     if not jobs:
         return
     count = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    if count == 1:
+        for job in tqdm.tqdm(jobs, desc=description, unit=unit):
+            yield function(*job)
+        return
     # Forked from a process that has imported TensorFlow and done nothing else, workers start at once.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["blade_tf"])

@@ -37,9 +37,7 @@ def structure_tensor(image: tf.Tensor, rho: float) -> tuple[tf.Tensor, tf.Tensor
     gx = 0.5 * (padded[:, 1 : size[1] + 1, 2:, :] - padded[:, 1 : size[1] + 1, : size[2], :])
     gy = 0.5 * (padded[:, 2:, 1 : size[2] + 1, :] - padded[:, : size[1], 1 : size[2] + 1, :])
     products = tf.stack([gx * gx, gx * gy, gy * gy], axis=-1)
-    # One channel after the other, as the native code does: a plain reduction may sum in another order.
-    tensor = tf.reduce_sum(tf.cumsum(products, axis=-2)[..., -1:, :], axis=-2)
-    tensor = image_lib.gaussian_smooth(tensor, rho)
+    tensor = image_lib.gaussian_smooth(tf.reduce_sum(products, axis=-2), rho)
     return tensor[..., 0], tensor[..., 1], tensor[..., 2]
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import collections
-import concurrent.futures
 import dataclasses
-import functools
 import json
 import logging
 import os
 import pathlib
 import signal
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -23,9 +19,9 @@ import tqdm
 
 from blade_tf import baselines, files, least_squares, losses, metrics, models, report, selection
 from blade_tf import config as config_lib
-from blade_tf.data import prepare, records
+from blade_tf.data import batches, records
 
-__all__ = ["Data", "DivergedError", "TrainingInterruptedError", "least_squares_start", "load_data", "train"]
+__all__ = ["DivergedError", "TrainingInterruptedError", "least_squares_start", "train"]
 
 log = logging.getLogger("blade_tf")
 
@@ -44,71 +40,6 @@ class TrainingInterruptedError(RuntimeError):
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.signal = number
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """Prepared sequences: a reader of those for training, those for validation [N, F, H, W, C], and their origin.
-
-    `photographs` has the size in bytes of each photograph.
-    """
-
-    train: records.RecordReader
-    validation: np.ndarray
-    photographs: dict[str, int]
-
-
-def load_data(folder: str | os.PathLike[str], config: ml_collections.ConfigDict) -> Data:
-    """Opens a folder that `blade-prepare` wrote; ValueError if it is incomplete or was prepared with another config."""
-    index = prepare.load_index(folder)
-    different = config_lib.differences(index["config"], prepare.relevant(config))
-    if different:
-        raise ValueError(f"data: {folder} was prepared with another config ({'; '.join(different)})")
-
-    def reader(part: str) -> records.RecordReader:
-        return records.RecordReader(
-            pathlib.Path(folder, shard + ".tfrecord") for shard in index["shards"] if shard.startswith(part)
-        )
-
-    train, validation = reader("train"), reader("validation")
-    counts = {"train": len(train), "validation": len(validation)}
-    if counts != index["sequences"]:
-        raise ValueError(
-            f"data: expected {index['sequences']} sequences in {folder}, got {counts}; prepare the data again"
-        )
-    if not len(validation):
-        raise ValueError(
-            f"data: {folder} holds no validation photographs; prepare at least {config.data.validation_every} "
-            "photographs"
-        )
-    if train[0].shape[1] < config.train.crop:
-        raise ValueError(
-            f"train.crop: expected at most the prepared crops' {train[0].shape[1]}, got {config.train.crop}"
-        )
-    return Data(train, validation.batch(range(len(validation))), index.get("bytes", {}))
-
-
-def training_batch(data: records.RecordReader, step: int, config: ml_collections.ConfigDict) -> np.ndarray:
-    """The batch of one step, a function of config.seed and the step alone: [B, F, crop, crop, C].
-
-    Each epoch visits all sequences in a random order; each takes a random crop in one of the square's eight symmetries.
-    """
-    count, size = config.train.batch, config.train.crop
-    rng = np.random.default_rng([config.seed, 1, step])
-    windows = []
-    for position in range(step * count, (step + 1) * count):
-        epoch, offset = divmod(position, len(data))
-        sequence = data[_epoch_order(len(data), config.seed, epoch)[offset]]
-        y, x = rng.integers(sequence.shape[1] - size + 1), rng.integers(sequence.shape[2] - size + 1)
-        window = sequence[:, y : y + size, x : x + size]
-        window = np.rot90(window, int(rng.integers(4)), (1, 2))
-        windows.append(window[:, :, ::-1] if rng.integers(2) else window)
-    return np.stack(windows)
-
-
-@functools.lru_cache(maxsize=4)
-def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, 0, epoch]).permutation(count)
 
 
 def step_length(config: ml_collections.ConfigDict) -> float:
@@ -213,18 +144,6 @@ class _Trainer:
         return value
 
 
-def _batches(data: records.RecordReader, first: int, config: ml_collections.ConfigDict) -> Iterator[np.ndarray]:
-    """The batches of the steps from `first` on, read ahead while the model trains."""
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        pending: collections.deque[concurrent.futures.Future[np.ndarray]] = collections.deque()
-        for step in range(first, config.train.steps):
-            pending.append(pool.submit(training_batch, data, step, config))
-            if len(pending) > 4:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
 def psnr_by_step(model: models.EvolutionModel, sequences: np.ndarray) -> np.ndarray:
     """PSNR of each step's state against the reference: [N, frames]."""
     states = [model(part[:, 0]).numpy() for part in np.array_split(sequences, max(len(sequences) // 16, 1))]
@@ -268,7 +187,7 @@ class _Summaries:
         return float(psnr[-1])
 
 
-def _start(path: pathlib.Path, data: Data, config: ml_collections.ConfigDict) -> Start:
+def _start(path: pathlib.Path, data: batches.Data, config: ml_collections.ConfigDict) -> Start:
     plain = json.loads(json.dumps(config.to_dict()))
     path.mkdir(parents=True, exist_ok=True)
     if (path / "start.json").exists():
@@ -334,7 +253,7 @@ def train(
     """
     config_lib.check(config)
     losses.build(config.train)
-    path, opened = pathlib.Path(workdir), load_data(data, config)
+    path, opened = pathlib.Path(workdir), batches.load_data(data, config)
     start = _start(path, opened, config)
     trainer = _Trainer(start, config)
     manager = tf.train.CheckpointManager(trainer.checkpoint, str(path / "checkpoints"), max_to_keep=3)
@@ -352,7 +271,7 @@ def train(
             if manager.latest_checkpoint
             else "there is no checkpoint yet"
         )
-        return DivergedError(f"train: {what} at step {step}; {kept}. A smaller train.learning_rate may help.")
+        return DivergedError(f"{what} at step {step}; {kept}. A smaller train.learning_rate may help.")
 
     def save(step: int) -> None:
         # The loss of a step is that of the filters before it.
@@ -363,7 +282,7 @@ def train(
 
     progress = tqdm.tqdm(total=config.train.steps, initial=first, unit="step", desc="train")
     with progress, _StopRequest() as stop:
-        for step, batch in enumerate(_batches(opened.train, first, config), first + 1):
+        for step, batch in enumerate(batches.read_ahead(opened.train, first, config), first + 1):
             loss = float(trainer.update(tf.constant(batch)))
             if not np.isfinite(loss):
                 raise diverged(f"the loss is {loss}", step)
@@ -377,7 +296,7 @@ def train(
                 save(step)
             if stop.signal:
                 raise TrainingInterruptedError(
-                    f"train: stopped by {signal.Signals(stop.signal).name} at step {step}; state saved in {path}",
+                    f"stopped by {signal.Signals(stop.signal).name} at step {step}; state saved in {path}",
                     stop.signal,
                 )
     save(config.train.steps)
@@ -386,7 +305,7 @@ def train(
 
 def _finish(
     path: pathlib.Path,
-    data: Data,
+    data: batches.Data,
     start: Start,
     trainer: _Trainer,
     summaries: _Summaries,

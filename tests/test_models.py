@@ -208,6 +208,22 @@ def test_fit_of_one_step_is_a_convex_problem(policy):
     assert history[-1] < history[0] / 100
 
 
+def test_stock_operations_train_under_xla():
+    """XLA differentiates a loop only if it knows the number of its turns beforehand."""
+    u = image_of(2, 12, 12, 1)
+    target = blade_tf.EvolutionModel(rate_of(), 0.2, 3)(u)
+    found = []
+    with blade_tf.implementation("stock"):
+        for jit in (False, True):
+            model = blade_tf.EvolutionModel(rate_of(seed=1), 0.2, 3)
+            model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=jit)
+            assert model.jit_compile == jit
+            model.fit(u, target, epochs=2, verbose=0, shuffle=False)
+            found.append(model.rates[0].blade.filters.numpy())
+    assert np.abs(found[0] - rate_of(seed=1).blade.filters).max() > 1e-4
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-6)
+
+
 def test_float64_states_stay_float64():
     u = image_of(1, 6, 7, 1).astype(np.float64)
     model = blade_tf.EvolutionModel(rate_of(dtype="float64"), 0.1, 2, dtype="float64")

@@ -150,6 +150,19 @@ def test_native_and_stock_agree_for_any_number_of_orientations(name, step, chann
 
 
 @needs_native
+@pytest.mark.parametrize("shape", [(1, 33, 35, 12), (2, 20, 1, 64), (1, 1, 2, 300)])
+def test_native_and_stock_agree_for_any_number_of_channels(shape):
+    """Both add the channels' tensors one after the other."""
+    image = noise(*shape).astype(np.float32)
+    strengths, coherences = [0.7 * shape[-1] ** 0.5], [0.02, 0.1]
+    found = []
+    for implementation in ("native", "stock"):
+        with blade_tf.implementation(implementation):
+            found.append(select(image, strengths, coherences))
+    np.testing.assert_array_equal(*found)
+
+
+@needs_native
 @pytest.mark.parametrize("width", [1, 2, 3, 7, 15, 16, 17, 31, 33, 255, 256, 257, 511, 513, 770])
 def test_native_and_stock_agree_at_any_width(width):
     """Around the sizes of vectors and strips, and images smaller than the Gaussian."""

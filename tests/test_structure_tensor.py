@@ -49,6 +49,32 @@ def test_tensor_of_empty_images(shape):
         assert not np.any(component)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rho", [0, 1, 2.5])
+@pytest.mark.parametrize("shape", [(1, 12, 9, 1), (2, 12, 9, 3), (1, 30, 20, 12), (1, 1, 1, 300), (1, 1, 40, 64)])
+def test_every_rounding_is_that_of_the_definition(shape, rho, dtype):
+    """The order of all sums is fixed, for the selection's sake: channels ascend, a Gaussian's taps go outward."""
+    image = random_image(*shape).astype(dtype)
+    u = np.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
+    gx, gy = dtype(0.5) * (u[:, 1:-1, 2:] - u[:, 1:-1, :-2]), dtype(0.5) * (u[:, 2:, 1:-1] - u[:, :-2, 1:-1])
+    radius = math.ceil(3 * rho)
+    weights = [math.exp(-k * k / (2 * rho * rho)) if k else 1.0 for k in range(radius + 1)]
+    total = sum([2 * w for w in weights[1:]], start=weights[0])
+    for a, b, found in zip((gx, gx, gy), (gx, gy, gy), st.structure_tensor(image, rho), strict=True):
+        expected = np.zeros(shape[:3], dtype)
+        for channel in range(shape[-1]):
+            expected += a[..., channel] * b[..., channel]
+        for axis in (2, 1):
+            pad = [(radius, radius) if i == axis else (0, 0) for i in range(3)]
+            padded, size = np.moveaxis(np.pad(expected, pad, "edge"), axis, 0), shape[axis]
+            smooth = dtype(weights[0] / total) * padded[radius : radius + size]
+            for k in range(1, radius + 1):
+                before, after = padded[radius - k : radius - k + size], padded[radius + k : radius + k + size]
+                smooth = smooth + dtype(weights[k] / total) * (before + after)
+            expected = np.moveaxis(smooth, 0, axis)
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(("rho", "channels"), [(0, 12), (1, 1), (1, 3), (4, 2)])
 @pytest.mark.parametrize("size", [[1, 30, 20], [1, None, 20], None])
 def test_graphs_give_the_same_bits(size, rho, channels):

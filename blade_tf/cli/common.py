@@ -61,9 +61,8 @@ def _keys(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, Any]
 
 
 def _help(module: Any) -> str:
-    defined = flags.FLAGS.flags_by_module_dict()
     lines = [module.__doc__, "Flags:"]
-    for flag in defined.get(module.__name__, []) + defined.get(__name__, []):
+    for flag in flags.FLAGS.get_flags_for_module(module.__name__) + flags.FLAGS.get_flags_for_module(__name__):
         name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
         lines.append(textwrap.fill(f"{name}: {flag.help}", 120, initial_indent="  ", subsequent_indent="      "))
     if "config" in flags.FLAGS:
@@ -171,5 +170,6 @@ def _debug() -> None:
 
 
 def _stop(text: str, status: int = 1) -> NoReturn:
-    print(f"{pathlib.Path(sys.argv[0]).stem}: {' '.join(text.split())}", file=sys.stderr)
+    name = pathlib.Path(sys.argv[0]).stem.removeprefix("blade-")
+    print(f"blade-{name}: {' '.join(text.split())}", file=sys.stderr)
     sys.exit(status)

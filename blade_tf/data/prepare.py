@@ -157,7 +157,7 @@ def prepare(
     }
     if not summary["sequences"]["train"]:
         raise ValueError(f"images: no usable photograph among the {len(names)} in {folder}; {json.dumps(unreadable)}")
-    for left_behind in out.glob(".*.partial"):  # by a run that was killed
+    for left_behind in (*out.glob(".*.partial"), *out.glob(".blade-*.tmp")):  # by a run that was killed
         left_behind.unlink()
     files.write_json(out / INDEX, summary)
     return summary

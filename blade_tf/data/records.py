@@ -28,7 +28,8 @@ def encode(frames: np.ndarray, source: str) -> bytes:
         "shape": integers(frames.shape),
         "source": text(os.fsencode(source)),
     }
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    # Otherwise the order of the features, a map, varies from process to process.
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
 
 
 def decode(record: bytes) -> np.ndarray:

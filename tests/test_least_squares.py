@@ -1,0 +1,223 @@
+import numpy as np
+import pytest
+
+from blade_tf import models, ops, selection, train
+from blade_tf.least_squares import NormalEquations, difference_basis, patch_differences
+
+
+def problem(bins=4, pixels=900, size=8, noise=0.1, seed=0):
+    """Pixels of bins 0, ..., bins - 2 (the last stays empty), targets of planted filters and noise."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((pixels, size)) * np.linspace(0.1, 1, size)
+    chosen = rng.integers(0, bins - 1, pixels)
+    planted = rng.standard_normal((bins, size))
+    y = np.einsum("pd,pd->p", x, planted[chosen]) + noise * rng.standard_normal(pixels)
+    return x, y, chosen, planted
+
+
+def equations_of(x, y, chosen, bins=4):
+    equations = NormalEquations.zeros(bins, x.shape[1])
+    equations.add(x, y, chosen)
+    return equations
+
+
+@pytest.mark.parametrize("footprint", [(3, 3), (5, 5), (1, 7), (5, 3), (1, 1)])
+def test_basis_and_patches_make_the_filter(footprint):
+    """x^T a is the filter B a, applied; B spans the filters that sum to zero."""
+    rng = np.random.default_rng(0)
+    basis, taps = difference_basis(footprint), footprint[0] * footprint[1]
+    assert basis.shape == (taps, taps - 1)
+    np.testing.assert_array_equal(basis.sum(0), np.zeros(taps - 1))
+    assert taps == 1 or np.linalg.matrix_rank(basis) == taps - 1
+    image = rng.standard_normal((2, 6, 4))
+    x = patch_differences(image, footprint)
+    assert x.shape == (48, taps - 1)
+    a = rng.standard_normal(taps - 1)
+    filters = (basis @ a).reshape(1, *footprint)
+    applied = ops.blade_filter(image[..., np.newaxis], filters, np.zeros(image.shape, np.int32))
+    np.testing.assert_allclose(x @ a, np.ravel(applied), rtol=0, atol=1e-13)
+
+
+def test_patches_keep_float32():
+    assert patch_differences(np.zeros((1, 4, 5), np.float32), (3, 3)).dtype == np.float32
+
+
+def test_sums_by_hand():
+    x, y = np.array([[1.0, 2.0], [3.0, 5.0], [0.0, 1.0]]), np.array([7.0, 11.0, 13.0])
+    equations = equations_of(x, y, np.array([2, 0, 2]), 3)
+    np.testing.assert_array_equal(equations.gram, [[[9, 15], [15, 25]], np.zeros((2, 2)), [[1, 2], [2, 5]]])
+    np.testing.assert_array_equal(equations.moment, [[33, 55], [0, 0], [7, 27]])
+    np.testing.assert_array_equal(equations.count, [1, 0, 2])
+    assert equations.energy == 49 + 121 + 169
+
+
+def test_pixels_may_come_in_any_parts_and_order():
+    x, y, chosen, _ = problem()
+    whole, parts = equations_of(x, y, chosen), NormalEquations.zeros(4, 8)
+    shuffled = np.random.default_rng(1).permutation(len(y))
+    for part in np.array_split(shuffled, 7):
+        parts.add(x[part], y[part], chosen[part])
+    parts.add(x[:0], y[:0], chosen[:0])
+    for name in ("gram", "moment", "count", "energy"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-12, atol=1e-12)
+
+
+def test_total_is_one_bin_of_all_pixels():
+    x, y, chosen, _ = problem()
+    total, single = equations_of(x, y, chosen).total(), equations_of(x, y, np.zeros_like(chosen), 1)
+    for name in ("gram", "moment", "count", "energy"):
+        np.testing.assert_allclose(getattr(total, name), getattr(single, name), rtol=1e-12)
+
+
+def test_many_float32_parts_are_summed_in_float64():
+    x, y = np.full((1, 1), 0.1, np.float32), np.full(1, 0.1, np.float32)
+    equations = NormalEquations.zeros(1, 1)
+    for _ in range(20000):
+        equations.add(x, y, np.zeros(1, int))
+    # Summed in float32, the error would be a hundred times as large.
+    np.testing.assert_allclose(equations.gram, 20000 * float(x[0, 0]) ** 2, rtol=1e-7)
+
+
+def test_planted_coefficients_are_found():
+    x, y, chosen, planted = problem(noise=0)
+    found = equations_of(x, y, chosen).solve(1e-14)
+    np.testing.assert_allclose(found[:3], planted[:3], rtol=0, atol=1e-9)
+
+
+def test_each_bin_is_its_own_least_squares_problem():
+    x, y, chosen, _ = problem()
+    found = equations_of(x, y, chosen).solve(1e-13)
+    for k in range(3):
+        expected = np.linalg.lstsq(x[chosen == k], y[chosen == k])[0]
+        np.testing.assert_allclose(found[k], expected, rtol=0, atol=1e-9)
+
+
+def rest_of(x):
+    """What the damping adds to a bin's mean eigenvalue: a thousandth of a pixel's."""
+    return 1e-3 * np.sum(x**2) / x.shape[1] / len(x)
+
+
+@pytest.mark.parametrize("ridge", [1e-3, 1.0, 1e6])
+def test_ridge_pulls_towards_the_prior(ridge):
+    """The damped problem is a plain one with the rows sqrt(damping) a = sqrt(damping) prior added."""
+    x, y, chosen, _ = problem()
+    equations, prior = equations_of(x, y, chosen), np.linspace(-1, 1, 8)
+    found = equations.solve(ridge, prior)
+    for k in range(3):
+        part = chosen == k
+        root = np.sqrt(ridge * (np.sum(x[part] ** 2) / 8 + rest_of(x)))
+        rows, targets = np.vstack([x[part], root * np.eye(8)]), np.concatenate([y[part], root * prior])
+        np.testing.assert_allclose(found[k], np.linalg.lstsq(rows, targets)[0], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found[3], prior, rtol=1e-12)
+    np.testing.assert_array_equal(equations.solve(ridge), equations.solve(ridge, np.zeros(8)))
+    if ridge == 1e6:
+        np.testing.assert_allclose(found, np.broadcast_to(prior, found.shape), atol=1e-5)
+
+
+def test_bins_without_information_take_the_prior():
+    """No pixel at all, flat pixels only, one pixel only: the prior where the data says nothing."""
+    x, y, chosen, _ = problem()
+    x[chosen == 0] = 0
+    keep = np.setdiff1d(np.arange(len(y)), np.flatnonzero(chosen == 1)[1:])
+    equations, prior = equations_of(x[keep], y[keep], chosen[keep]), np.arange(8.0)
+    found = equations.solve(1e-5, prior)
+    np.testing.assert_allclose(found[[0, 3]], [prior, prior], rtol=1e-12)
+    single, target = x[chosen == 1][0], y[chosen == 1][0]
+    expected = prior + (target - single @ prior) / (single @ single) * single
+    np.testing.assert_allclose(found[1], expected, rtol=0, atol=1e-3)
+    nothing = NormalEquations.zeros(2, 8)
+    np.testing.assert_array_equal(nothing.solve(1e-5, prior), [prior, prior])
+    assert np.all(np.isfinite(equations.whitening(1e-3)))
+
+
+@pytest.mark.parametrize("ridge", [1e-9, 1e-2])
+def test_whitening_makes_the_patches_white(ridge):
+    x, y, chosen, _ = problem()
+    whitening = equations_of(x, y, chosen).whitening(ridge)
+    np.testing.assert_allclose(whitening, whitening.swapaxes(1, 2), rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(whitening[3], np.zeros((8, 8)))
+    for k in range(3):
+        part = x[chosen == k]
+        damping = ridge * (np.sum(part**2) / 8 + rest_of(x)) / len(part)
+        covariance = part.T @ part / len(part) + damping * np.eye(8)
+        np.testing.assert_allclose(whitening[k] @ covariance @ whitening[k], np.eye(8), rtol=0, atol=1e-9)
+
+
+# The start of a training.
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def filters_of(coefficients, footprint):
+    return (coefficients @ difference_basis(footprint).T).reshape(-1, *footprint)
+
+
+class Sequences(list):
+    """What `train` needs of a reader."""
+
+
+@pytest.fixture
+def planted(config):
+    """A config, a spec, planted zero-sum filters, and sequences u, u + dt * BLADE(u) of them."""
+    config.model.footprint = (3, 5)
+    config.model.selection.orientations = 4
+    config.train.ridge = 1e-9
+    images = noise(30, 24, 20, 1)
+    choice = config.model.selection
+    strength, coherence = selection.quantile_thresholds(
+        images, choice.rho, choice.strength_quantiles, choice.coherence_quantiles
+    )
+    features = {"strength_thresholds": strength, "coherence_thresholds": coherence}
+    spec = {
+        "form": "plain",
+        "footprint": [3, 5],
+        "method": "euler",
+        "dt": train.step_length(config),
+        "steps": 10,
+        "selection": {"orientations": 4, "rho": choice.rho, **features},
+    }
+    coefficients = np.random.default_rng(5).normal(size=(4 * 3 * 2, 14))
+    filters = filters_of(coefficients / spec["dt"] / 30, (3, 5)).astype(np.float32)
+    return config, spec, filters, images
+
+
+def sequences_of(spec, filters, images):
+    model = models.build(spec)
+    model.rates[0].blade.filters.assign(filters)
+    return Sequences(np.stack([images, model.evolve(images, 1)], axis=1))
+
+
+def test_planted_filters_are_recovered(planted):
+    config, spec, filters, images = planted
+    start = train.least_squares_start(sequences_of(spec, filters, images), config)
+    assert start.spec == spec
+    assert start.arrays["count"].min() > 100
+    scale = np.abs(filters).max()
+    np.testing.assert_allclose(start.arrays["least_squares"] / scale, filters / scale, atol=2e-6)
+    # No single filter does what 24 do.
+    assert np.abs(start.arrays["single_filter"] - filters).max() > 0.1 * scale
+
+
+def test_one_planted_filter_is_recovered_by_all(planted):
+    config, spec, filters, images = planted
+    same = np.repeat(filters[:1], len(filters), axis=0)
+    start = train.least_squares_start(sequences_of(spec, same, images), config)
+    scale = np.abs(same).max()
+    np.testing.assert_allclose(start.arrays["single_filter"] / scale, same[:1] / scale, atol=2e-6)
+    np.testing.assert_allclose(start.arrays["least_squares"] / scale, same / scale, atol=2e-6)
+
+
+def test_a_step_in_whitened_coordinates_moves_the_rate_by_the_targets_size(planted):
+    config, spec, filters, images = planted
+    sequences = sequences_of(spec, filters, images)
+    start = train.least_squares_start(sequences, config)
+    targets = np.stack([u[1] - u[0] for u in sequences]) / spec["dt"]
+    chosen = models.build(spec).rates[0].selection(images).numpy()
+    direction = np.zeros(14)
+    direction[3] = 1
+    change = (start.arrays["whitening"] @ direction).reshape(-1, 3, 5).astype(np.float32)
+    rate = ops.blade_filter(images, change, chosen).numpy()
+    for k in range(24):
+        assert np.sqrt(np.mean(rate[chosen == k] ** 2)) == pytest.approx(np.sqrt(np.mean(targets**2)), rel=0.01)
