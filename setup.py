@@ -107,6 +107,8 @@ setuptools.setup(
         "ml_collections>=1.0",
         "tqdm>=4.66",
         "scikit-image>=0.25",
+        "tifffile>=2024.8",
+        "tensorboard>=2.20",
     ],
     ext_modules=[setuptools.Extension(LIBRARY, sources)] if build_backend.native() else [],
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy, "bdist_wheel": BdistWheel},

@@ -43,7 +43,7 @@ venv=$(cd "$venv" && pwd)
 export PATH="$venv/bin:$PATH"
 # With TensorFlow installed first, the build needs no isolated second copy of it.
 pip install --quiet "setuptools>=77" "$BLADE_TF_TENSORFLOW==2.21.*"
-pip install --quiet --no-build-isolation --editable ".[test,tensorboard]"
+pip install --quiet --no-build-isolation --editable ".[test]"
 pip check
 
 section "lint, format and types"

@@ -309,3 +309,20 @@ def test_differences_are_named_by_their_keys():
         "w: 's' there, None in the config",
         "x.y: 1 there, 2 in the config",
     ]
+
+
+def test_a_keras_file_is_there_whole_or_not_at_all(data, config, tmp_path, monkeypatch):
+    config.train.steps = 0
+
+    def interrupted(self, path):
+        pathlib.Path(path).write_bytes(b"half a file")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(models.EvolutionModel, "save", interrupted)
+    with pytest.raises(OSError, match="No space left on device"):
+        train.train(config, data, tmp_path / "run")
+    assert not (tmp_path / "run" / "model.keras").exists()
+    monkeypatch.undo()
+    train.train(config, data, tmp_path / "run")
+    assert models.load(tmp_path / "run" / "model.keras").steps == 10
+    assert "partial" not in "".join(path.name for path in (tmp_path / "run").iterdir())

@@ -1,4 +1,4 @@
-"""Times the native operations against OpenCV's fixed 5x5 filter in one run, on one thread, after checking their results.
+"""Times the native operations against OpenCV's fixed 5x5 filter in one run, on one thread, after a check.
 
     python tests/benchmarks/benchmark_ops.py
 
@@ -61,7 +61,9 @@ def _cases(image: np.ndarray) -> dict[str, Callable[[], Any]]:
         "cv2.cornerEigenValsAndVecs": lambda: cv2.cornerEigenValsAndVecs(image, 7, 3),
         "blade_filter, 216 filters of 5x5": lambda: blade_tf.blade_filter(u, filters, selection),
         "the same, 3 channels": lambda: blade_tf.blade_filter(colour, filters, selection),
-        "its gradient to the image": lambda: lib.blade_filter_grad_image(filters=filters, selection=selection, grad=grad),
+        "its gradient to the image": lambda: lib.blade_filter_grad_image(
+            filters=filters, selection=selection, grad=grad
+        ),
         "its gradient to the filters": lambda: lib.blade_filter_grad_filters(
             image=u, selection=selection, grad=grad, filters_shape=shape
         ),
