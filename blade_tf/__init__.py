@@ -8,7 +8,7 @@ import sys
 
 # TensorFlow reads these when it is imported. The programs, which a person watches, leave out its start-up messages,
 # one of which only oneDNN's absence silences; they hold no operation that it would speed up.
-if os.path.basename(sys.argv[0]).startswith("blade-"):
+if any(os.path.basename(a).startswith("blade-") or a.startswith("blade_tf.cli") for a in sys.orig_argv[:3]):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from blade_tf import image_io, models
+from blade_tf import image_codecs, image_io, models
 
 __all__ = ["apply_files", "apply_image"]
 
@@ -31,6 +31,11 @@ def apply_image(
     return model.evolve(tf.constant(image[np.newaxis], tf.float32), steps, dt)[0].numpy()
 
 
+def _writable(path: pathlib.Path) -> pathlib.Path:
+    """The path itself, or with .png for a format that is read but not written."""
+    return path if path.suffix.lower() in image_codecs.ENCODERS else path.with_suffix(".png")
+
+
 def _pairs(source: pathlib.Path, target: pathlib.Path) -> list[tuple[pathlib.Path, pathlib.Path]]:
     if source.is_dir():
         if target.exists() and not target.is_dir():
@@ -38,7 +43,7 @@ def _pairs(source: pathlib.Path, target: pathlib.Path) -> list[tuple[pathlib.Pat
         if target.resolve() == source.resolve():
             raise ValueError(f"output: expected another folder than the input, got {target}")
         found = [path for path in image_io.find_images(source) if not path.resolve().is_relative_to(target.resolve())]
-        return [(path, target / path.relative_to(source)) for path in found]
+        return [(path, _writable(target / path.relative_to(source))) for path in found]
     target = target / source.name if target.is_dir() else target
     if target.resolve() == source.resolve():
         raise ValueError(f"output: expected another file than the input, got {target}")
@@ -57,9 +62,9 @@ def apply_files(
     Args:
       model: what `blade_tf.load` takes.
       source: an image file or a folder.
-      target: an image file, or a folder that receives the results under the same relative names.
+      target: an image file, or a folder that receives the results under the same relative names (WebP and BMP as PNG).
       steps: number of time steps; by default the model's.
-      dt: length of a time step; by default the model's.
+      dt: length of a time step, at most the model's; by default the model's.
 
     Returns:
       For each file that could not be read or written, the reason.
@@ -71,6 +76,8 @@ def apply_files(
     if not source.exists():
         raise ValueError(f"input: {source} does not exist")
     loaded = models.load(model)
+    if dt is not None and dt > loaded.dt * (1 + 1e-6):
+        raise ValueError(f"dt: expected at most the {loaded.dt:g} that the model was trained with, got {dt:g}")
     # Refuses steps and dt before any file is touched.
     loaded.evolve(tf.zeros([1, 0, 0, 1]), None if steps is None else min(steps, 1), dt)
     failed = {}

@@ -21,7 +21,6 @@ __all__ = ["demo", "demo_config"]
 TRAIN = ("coffee", "chelsea", "rocket", "motorcycle", "hubble", "camera", "retina")
 UNSEEN = "astronaut"
 SHIPPED = "tv_flow_paper"
-GRAY = 1 / 255
 
 
 def demo_config() -> ml_collections.ConfigDict:

@@ -23,13 +23,15 @@ __all__ = ["ROWS", "evaluate", "predictors", "reference_sequences", "score", "ta
 ROWS = {
     "identity": "doing nothing",
     "coarse_10": "classical scheme on the operating grid, as many steps as BLADE",
-    "coarse_converged": "the same, converged in time",
-    "coarse_tuned": "the same, tuned on the validation photographs",
+    "coarse_10_tuned": "the same, tuned on the validation photographs",
+    "coarse_converged": "classical scheme, converged in time",
+    "coarse_tuned": "classical scheme, any number of steps, tuned on the validation photographs",
     "single_filter": "one fixed filter, least squares",
     "least_squares": "BLADE, least squares",
     "blade": "BLADE, trained end to end",
 }
 LONG_RUN = 300
+_OWN_CONFIG = "a trained model comes with its own; give one for a .keras file alone"
 
 Predictor = Callable[[tf.Tensor], tf.Tensor]
 
@@ -48,11 +50,13 @@ def predictors(
         "coarse_converged": coarse(baselines.converged_steps(config)),
     }
     if trained:
-        tuned = trained.baselines["coarse_tuned"]
-        rows["coarse_tuned"] = coarse(tuned["steps"], tuned["time_scale"], **tuned["parameters"])
+        for row in ("coarse_10_tuned", "coarse_tuned"):
+            tuned = trained.baselines[row]
+            rows[row] = coarse(tuned["steps"], tuned["time_scale"], **tuned["parameters"])
         rows["single_filter"] = trained.model("single_filter").evolve
         rows["least_squares"] = trained.model("least_squares").evolve
-    return rows | {"blade": model.evolve}
+    rows["blade"] = model.evolve
+    return {row: rows[row] for row in ROWS if row in rows}
 
 
 def _reference(config_json: str, folder: str, name: str, target: str, refine: int) -> str:
@@ -155,7 +159,7 @@ def evaluate(
         and the rows that need them are left out.
       images: a folder of photographs, used as they are.
       output: receives metrics.json, pictures/ and reference/, which later runs reuse.
-      config: for a .keras file; see `blade_tf.config`.
+      config: for a .keras file alone; see `blade_tf.config`.
       workers: number of processes for the reference.
 
     Returns:
@@ -165,15 +169,20 @@ def evaluate(
       "per_image", "left_out".
 
     Raises:
-      ValueError: for an unknown model, or a folder without usable photographs.
+      ValueError: for an unknown model, a config that is missing, superfluous or of another stopping time, or a folder
+        without usable photographs.
       OSError: if `output` cannot be written.
     """
     trained = None if str(model).endswith(".keras") else models.load_trained(model)
     loaded = trained.model() if trained else models.load(model)
-    if trained:
-        config = ml_collections.ConfigDict(trained.config)
+    if (config is None) != bool(trained):
+        raise ValueError(f"config: {'expected one, as a .keras file holds none' if config is None else _OWN_CONFIG}")
     if config is None:
-        raise ValueError("config: expected one, as a .keras file holds none")
+        config = ml_collections.ConfigDict(trained.config)  # type: ignore[union-attr]
+    ref = config.reference
+    reached, wanted = loaded.steps * loaded.dt, ref.frames * ref.steps_per_frame * ref.dt
+    if not np.isclose(reached, wanted, rtol=1e-6, atol=0):
+        raise ValueError(f"model: its {loaded.steps} steps end at {reached:g}, the config's reference at {wanted:g}")
     out = pathlib.Path(output)
     sequences, left_out = reference_sequences(config, images, out / "reference", workers)
     if not sequences:

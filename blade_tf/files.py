@@ -1,17 +1,19 @@
 """Files that appear under their final name complete or not at all."""
 
 import contextlib
+import fcntl
 import io
 import json
 import math
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["atomic_write", "write_json", "write_npz", "write_text"]
+__all__ = ["atomic_write", "lock", "write_json", "write_npz", "write_text"]
 
 PathLike = str | os.PathLike[str]
 
@@ -60,6 +62,26 @@ def write_npz(path: PathLike, arrays: dict[str, np.ndarray]) -> bytes:
     np.savez(buffer, allow_pickle=False, **arrays)
     atomic_write(path, buffer.getvalue())
     return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def lock(folder: PathLike) -> Iterator[None]:
+    """Holds a folder, which it makes if need be, for one writing process; released however the process ends.
+
+    Raises:
+      BlockingIOError: another process holds it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(error.errno, "another process is writing there", str(folder)) from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _strict(data: Any) -> Any:

@@ -127,8 +127,12 @@ class EvolutionModel(keras.Model):
           steps: number of steps, an integer or an integer tensor (default: the model's).
           dt: length of a step, a number or a scalar tensor (default: the model's).
           extra: further rates, such as the data term of a restoration (eq 4.2).
+
+        Raises:
+          TypeError: for an image that is not of a float type.
+          ValueError: for a wrong rank, or steps or dt that make no sense.
         """
-        image = tf.convert_to_tensor(image)
+        image = ops.image_tensor(image)
         steps = self.steps if steps is None else steps
         if not tf.is_tensor(steps):
             steps = _count("steps", steps)
@@ -234,14 +238,13 @@ def pretrained_names() -> list[str]:
 
 
 def load_trained(model: str | os.PathLike[str]) -> Trained:
-    """A trained model from its name, or from the folder that training wrote.
+    """A trained model from its name, from the folder that training wrote, or from the workdir that holds it.
 
     Raises:
       ValueError: for an unknown name (with the nearest one), or a folder that is incomplete or damaged.
     """
-    path = pathlib.Path(model)
-    if not (path / "model.json").exists():
-        path = PRETRAINED / str(model)
+    path = next((p for p in (pathlib.Path(model), pathlib.Path(model, "model")) if (p / "model.json").exists()), None)
+    path = path or PRETRAINED / str(model)
     if not (path / "model.json").exists():
         near = difflib.get_close_matches(str(model), pretrained_names(), 1)
         hint = (

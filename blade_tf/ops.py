@@ -59,7 +59,8 @@ def _check_rank(name: str, tensor: tf.Tensor, form: str, rank: int) -> None:
         raise ValueError(f"{name}: expected {form}, {_got(tensor)}")
 
 
-def _image_tensor(image: Any) -> tf.Tensor:
+def image_tensor(image: Any) -> tf.Tensor:
+    """The image as a tensor; TypeError or ValueError unless it is float [N, H, W, C]."""
     image = tf.convert_to_tensor(image)
     if image.dtype not in FLOATS:
         raise TypeError(f"image: expected float16, bfloat16, float32 or float64 [N, H, W, C], {_got(image)}")
@@ -94,7 +95,7 @@ def blade_filter(image: Any, filters: Any, selection: Any) -> tf.Tensor:
 
     Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), eqs 2.1 and 2.9.
     """
-    image = _image_tensor(image)
+    image = image_tensor(image)
     filters = tf.convert_to_tensor(filters)
     selection = tf.convert_to_tensor(selection)
     if filters.dtype != image.dtype:
@@ -170,7 +171,7 @@ def blade_select(
 
     Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), section 2.1.
     """
-    image = _image_tensor(image)
+    image = image_tensor(image)
     if isinstance(orientations, bool) or not isinstance(orientations, int | np.integer) or orientations < 1:
         raise ValueError(f"orientations: expected an integer of at least 1, got {orientations!r}")
     strength = check_thresholds("strength_thresholds", strength_thresholds, 0.0, math.inf)

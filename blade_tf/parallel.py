@@ -24,6 +24,8 @@ def _end_with_parent() -> None:
 
 
 def _begin_worker() -> None:
+    # Each worker would take a GPU's whole memory, and the solvers are fast enough without.
+    tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     # Ctrl-C reaches the parent as well, which then stops its workers; one that is killed cannot.

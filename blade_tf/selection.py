@@ -15,8 +15,21 @@ from blade_tf import ops, structure_tensor
 __all__ = ["Selection", "quantile_thresholds"]
 
 
+def _selected_by(image: tf.Tensor, luma: bool) -> tf.Tensor:
+    if not luma or image.shape[-1] not in (None, 3):
+        return image
+    if image.shape[-1] == 3:
+        return image_lib.luma(image)
+    colour = tf.equal(tf.shape(image)[-1], 3)
+    return tf.cond(colour, lambda: image_lib.luma(tf.ensure_shape(image, [None, None, None, 3])), lambda: image)
+
+
 def quantile_thresholds(
-    image: Any, rho: float, strength_quantiles: Sequence[float], coherence_quantiles: Sequence[float]
+    image: Any,
+    rho: float,
+    strength_quantiles: Sequence[float],
+    coherence_quantiles: Sequence[float],
+    luma: bool = True,
 ) -> tuple[list[float], list[float]]:
     """Strength and coherence thresholds at quantiles of the features of given images.
 
@@ -25,6 +38,7 @@ def quantile_thresholds(
       rho: smoothing of the structure tensor in pixels.
       strength_quantiles: ascending, in (0, 1); n of them make n + 1 bins.
       coherence_quantiles: likewise.
+      luma: as in `Selection`.
 
     Returns:
       strength_thresholds, coherence_thresholds.
@@ -32,7 +46,7 @@ def quantile_thresholds(
     Raises:
       ValueError: if quantiles do not ascend within (0, 1), or the images are so flat that two thresholds coincide.
     """
-    found = structure_tensor.features(tf.cast(image, tf.float32), rho)
+    found = structure_tensor.features(_selected_by(tf.cast(image, tf.float32), luma), rho)
     result = []
     for name, quantiles, values in (
         ("strength", strength_quantiles, found.strength),
@@ -57,6 +71,7 @@ class Selection(keras.layers.Layer):
       orientations: number of orientation bins.
       rho: standard deviation of the tensor's smoothing in pixels.
       luma: select by the luma of three-channel images (section 3.4) instead of the tensor summed over the channels.
+        Images of 2, 4 or more channels always take the sum.
       **kwargs: of keras.layers.Layer.
 
     Raises:
@@ -96,9 +111,7 @@ class Selection(keras.layers.Layer):
         return self.orientations * (len(self.strength_thresholds) + 1) * (len(self.coherence_thresholds) + 1)
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
-        if self.luma and image.shape[-1] == 3:
-            image = image_lib.luma(image)
-        return ops.blade_select(image, **self._arguments())
+        return ops.blade_select(_selected_by(image, self.luma), **self._arguments())
 
     def compute_output_spec(self, image: Any) -> keras.KerasTensor:
         return keras.KerasTensor(image.shape[:-1], "int32")

@@ -30,6 +30,7 @@ def blade_filter(image: tf.Tensor, filters: tf.Tensor, selection: tf.Tensor) -> 
     if not (selection.shape.is_fully_defined() and image.shape[:3].is_fully_defined()):
         # Otherwise axes of length 1 would broadcast.
         tf.debugging.assert_equal(tf.shape(selection), size[:3], "selection: expected int32 [N, H, W] like the image's")
+    selection = _checked(selection, tf.shape(filters)[0])
     top, left = rows // 2, columns // 2
     padded = image_lib.pad_replicate(image, top, top, left, left)
     output = tf.zeros_like(image)
@@ -38,6 +39,23 @@ def blade_filter(image: tf.Tensor, filters: tf.Tensor, selection: tf.Tensor) -> 
             tap = tf.gather(filters[:, r, s], selection)[..., tf.newaxis]
             output += tap * padded[:, r : r + size[1], s : s + size[2], :]
     return tf.cast(output, dtype)
+
+
+def _checked(selection: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
+    """The selection, after a check of its range; XLA leaves checks out, and clamps."""
+    # A last entry that is always wrong makes the first wrong one exist.
+    flat = tf.concat([tf.reshape(selection, [-1]), [-1]], 0)
+    wrong = tf.argmax(tf.logical_or(flat < 0, flat >= filters), output_type=tf.int32)
+    shape = tf.maximum(tf.shape(selection), 1)
+    position = [wrong // (shape[1] * shape[2]), wrong // shape[2] % shape[1], wrong % shape[2]]
+    message = ["selection: expected values in [0, K), K =", filters, "got", flat[wrong], "at", position]
+    if tf.executing_eagerly() and int(wrong) < int(tf.size(selection)):
+        text = (
+            f"selection: expected values in [0, {int(filters)}), got {int(flat[wrong])} at {[int(p) for p in position]}"
+        )
+        raise tf.errors.InvalidArgumentError(None, None, text)
+    with tf.control_dependencies([tf.debugging.Assert(tf.equal(wrong, tf.size(selection)), message)]):
+        return tf.identity(selection)
 
 
 def _count(conditions: Sequence[tf.Tensor], like: tf.Tensor) -> tf.Tensor:

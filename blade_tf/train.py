@@ -189,7 +189,6 @@ class _Summaries:
 
 def _start(path: pathlib.Path, data: batches.Data, config: ml_collections.ConfigDict) -> Start:
     plain = json.loads(json.dumps(config.to_dict()))
-    path.mkdir(parents=True, exist_ok=True)
     if (path / "start.json").exists():
         earlier = json.loads((path / "run.json").read_text())
         different = config_lib.differences(earlier["config"], plain)
@@ -250,10 +249,16 @@ def train(
       ValueError: if data or workdir belong to another config, or the config makes no sense.
       TrainingInterruptedError: after SIGTERM or SIGINT, the state being saved.
       DivergedError: if the loss is not finite any more.
+      BlockingIOError: if another process is training in workdir.
     """
     config_lib.check(config)
     losses.build(config.train)
     path, opened = pathlib.Path(workdir), batches.load_data(data, config)
+    with files.lock(path):
+        return _train(config, opened, path)
+
+
+def _train(config: ml_collections.ConfigDict, opened: batches.Data, path: pathlib.Path) -> models.Trained:
     start = _start(path, opened, config)
     trainer = _Trainer(start, config)
     manager = tf.train.CheckpointManager(trainer.checkpoint, str(path / "checkpoints"), max_to_keep=3)
@@ -312,13 +317,16 @@ def _finish(
     config: ml_collections.ConfigDict,
 ) -> models.Trained:
     coarse = baselines.tune_coarse(data.validation, config)
+    quick = baselines.tune_coarse(data.validation, config, (config.reference.frames,))
     weights = {
         "filters": trainer.filters.numpy(),
         "least_squares": start.arrays["least_squares"],
         "single_filter": start.arrays["single_filter"],
     }
     plain = json.loads(json.dumps(config.to_dict()))
-    trained = models.Trained(config.name, start.spec, plain, {"coarse_tuned": coarse}, weights)
+    trained = models.Trained(
+        config.name, start.spec, plain, {"coarse_tuned": coarse, "coarse_10_tuned": quick}, weights
+    )
     trained.save(path / "model")
     # Keras writes in place, and wants this suffix.
     partial = path / ".model.partial.keras"

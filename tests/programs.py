@@ -30,6 +30,8 @@ class Program:
     def __init__(self, folder: pathlib.Path, name: str, *arguments: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.out, self.err = folder / "out", folder / "err"
+        self.out.touch()
+        self.err.touch()
         words = [f"blade-{name}", *map(str, arguments)]
         self.process = _context.Process(target=_run, args=(name, words, self.out, self.err))
         self.process.start()

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 
 import numpy as np
@@ -198,6 +199,7 @@ def test_the_input_is_never_overwritten(folder, tmp_path):
         (None, 0.0, "dt: expected a positive number, got 0.0"),
         (3, -1.0, "dt: expected a positive number, got -1.0"),
         (3, float("nan"), "dt: expected a positive number, got nan"),
+        (3, 1.0, "dt: expected at most the 0.0048 that the model was trained with, got 1"),
     ],
 )
 def test_steps_without_sense_are_refused_first(steps, dt, message, folder, tmp_path):
@@ -211,7 +213,9 @@ def test_what_is_not_finite_is_not_written(folder, tmp_path):
     (tmp_path / "in").mkdir()
     image_io.write_image(tmp_path / "in" / "photo.png", image_of(samples(8, 3)))
     image_io.write_image(tmp_path / "in" / "flat.png", image_io.Image(np.full((8, 8, 1), 0.2, np.float32)))
-    failed = apply.apply_files(folder, tmp_path / "in", tmp_path / "out", 20, 1e12)
+    trained = models.load_trained(folder)
+    dataclasses.replace(trained, spec=trained.spec | {"dt": 1e12}).save(tmp_path / "wild")
+    failed = apply.apply_files(tmp_path / "wild", tmp_path / "in", tmp_path / "out", 20)
     photo = str(tmp_path / "in" / "photo.png")
     assert failed == {photo: f"{photo}: the result is not finite; a smaller dt may help"}
     assert files_in(tmp_path / "out") == ["flat.png"]
@@ -258,3 +262,11 @@ def test_unknown_models_bring_the_nearest(tmp_path):
 def test_an_array_of_another_rank_is_refused(model):
     with pytest.raises(ValueError, match=r"image: expected \[H, W, C\], got float32 \[4, 5\]"):
         apply.apply_image(model, np.zeros((4, 5), np.float32))
+
+
+def test_formats_that_are_read_but_not_written_become_png(folder, tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(samples(8, 1)[..., 0]).save(tmp_path / "in" / "photo.bmp")
+    assert apply.apply_files(folder, tmp_path / "in", tmp_path / "out", 0) == {}
+    assert files_in(tmp_path / "out") == ["photo.png"]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "photo.png")), samples(8, 1)[..., 0])

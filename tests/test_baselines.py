@@ -27,7 +27,7 @@ def test_the_paper_config_converges_in_510_steps():
     config.reference.dt *= 1 + 1e-6
     assert baselines.converged_steps(config) == 511
     config.pde.parameters.epsilon = 4.0
-    assert baselines.converged_steps(config) == 1
+    assert baselines.converged_steps(config) == 10, "never fewer than BLADE's"
 
 
 def test_planted_parameters_are_found(inputs, config):

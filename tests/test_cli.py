@@ -155,11 +155,12 @@ def test_prepare_lists_what_it_left_out(program, tmp_path, photographs):
     folder = tmp_path / "photographs"
     folder.mkdir()
     (folder / "b.png").write_bytes(b"no picture")
+    (folder / "e.png").write_bytes(b"nor this")
     (folder / os.fsdecode(b"\xe9.png")).write_bytes(b"")
     quick = [f"--config={programs.CONFIG}", "--config.reference.steps_per_frame=1", "--config.reference.frames=1"]
     outcome = program("prepare", *quick, f"--images={folder}", f"--output={tmp_path / 'data'}", "--workers=1")
     assert outcome.status == 1
-    assert outcome.err.splitlines()[-1].startswith("blade-prepare: images: no usable photograph among the 2 in ")
+    assert outcome.err.splitlines()[-1].startswith("blade-prepare: images: no usable photograph among the 3 in ")
     for name in ("a.png", "c.png", "d.png"):
         (folder / name).write_bytes((photographs / "camera.png").read_bytes())
     outcome = program("prepare", *quick, f"--images={folder}", f"--output={tmp_path / 'other'}", "--workers=1")
@@ -181,11 +182,11 @@ def test_evaluate_prints_the_table(program, workdir, tmp_path):
     assert outcome.status == 0
     assert "evaluate: 100%" in outcome.err
     first = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert [line.split()[0] for line in outcome.out.splitlines()[3:10]] == [row["name"] for row in first["rows"]]
+    assert [line.split()[0] for line in outcome.out.splitlines()[3:11]] == [row["name"] for row in first["rows"]]
     outcome = program("evaluate", f"--model={workdir / 'model.keras'}", f"--config={programs.CONFIG}", *arguments)
     assert outcome.status == 0
     second = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert second["rows"] == [first["rows"][k] for k in (0, 1, 2, 6)]
+    assert second["rows"] == [first["rows"][k] for k in (0, 1, 3, 7)]
 
 
 def test_an_export_is_there_whole_or_not_at_all(start, program, workdir, tmp_path):

@@ -9,7 +9,16 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from blade_tf import evaluate, image_io, models
 from blade_tf.data import reference
 
-ROWS = ["identity", "coarse_10", "coarse_converged", "coarse_tuned", "single_filter", "least_squares", "blade"]
+ROWS = [
+    "identity",
+    "coarse_10",
+    "coarse_10_tuned",
+    "coarse_converged",
+    "coarse_tuned",
+    "single_filter",
+    "least_squares",
+    "blade",
+]
 PORTRAIT, GRAY = "people/portrait.png", "gray.jpg"
 
 
@@ -110,10 +119,12 @@ def test_the_row_of_a_single_filter(evaluation, frames, workdir):
 def test_the_rows_of_the_classical_scheme(evaluation, frames, workdir):
     trained = models.load_trained(workdir / "model")
     config = evaluate.ml_collections.ConfigDict(trained.config)
-    tuned = trained.baselines["coarse_tuned"]
+    tuned, quick = trained.baselines["coarse_tuned"], trained.baselines["coarse_10_tuned"]
+    assert quick["steps"] == 10
     total = 10 * 20 * 2.4e-4
     choices = {
         "coarse_10": (10, total, 4 / 255),
+        "coarse_10_tuned": (10, total * quick["time_scale"], quick["parameters"]["epsilon"]),
         "coarse_converged": (math.ceil(total / (4 / 255 / 4)), total, 4 / 255),
         "coarse_tuned": (tuned["steps"], total * tuned["time_scale"], tuned["parameters"]["epsilon"]),
     }
@@ -220,6 +231,11 @@ def test_a_keras_file_has_the_rows_that_need_no_more(evaluation, workdir, pictur
         assert row(found, name) == row(results, name)
     with pytest.raises(ValueError, match=r"config: expected one, as a \.keras file holds none"):
         evaluate.evaluate(workdir / "model.keras", pictures, folder)
+    with pytest.raises(ValueError, match="config: a trained model comes with its own"):
+        evaluate.evaluate(workdir / "model", pictures, folder, config=config)
+    config.reference.frames += 1
+    with pytest.raises(ValueError, match=r"model: its 10 steps end at 0.048, the config's reference at 0.0528"):
+        evaluate.evaluate(workdir / "model.keras", pictures, folder, config=config)
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +255,7 @@ def keras_model(workdir, path, filters):
 
 def test_the_same_scheme_on_the_same_grid_is_perfect(workdir, one, config, tmp_path):
     config.reference.scale = 1
+    config.reference.dt *= config.reference.steps_per_frame
     config.reference.steps_per_frame = 1
     path = keras_model(workdir, tmp_path / "still.keras", np.zeros([48, 3, 3]))
     results = evaluate.evaluate(path, one, tmp_path / "out", config=config, workers=1)

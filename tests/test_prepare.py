@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import programs
-from blade_tf import image_io
+from blade_tf import files, image_io
 from blade_tf.data import batches, prepare, records
 
 
@@ -289,10 +289,14 @@ def test_incomplete_or_other_data_do_not_train(data, few, quick, config, tmp_pat
 
 def test_no_validation_photograph(few, quick, tmp_path):
     (few / "coffee.png").unlink()
+    quick.data.validation_every = 20
+    with pytest.raises(ValueError, match="images: expected at least 11 photographs, for validation too, got 6"):
+        prepare.prepare(quick, few, tmp_path / "data", 1, lambda _: None)
+    assert not (tmp_path / "data").exists()
     quick.data.validation_every = 9
     quick.train.crop = 8
     prepare.prepare(quick, few, tmp_path / "data", 1, lambda _: None)
-    with pytest.raises(ValueError, match="holds no validation photographs; prepare at least 9 photographs"):
+    with pytest.raises(ValueError, match="holds no validation photographs: all of them were left out"):
         batches.load_data(tmp_path / "data", quick)
 
 
@@ -315,3 +319,24 @@ def test_workers_end_with_their_parent(start, photographs, tmp_path):
     assert started
     while any(os.path.exists(f"/proc/{number}") for number in started):
         time.sleep(0.01)
+
+
+def test_two_processes_cannot_write_into_one_folder(few, quick, tmp_path):
+    with files.lock(tmp_path / "data"), pytest.raises(BlockingIOError, match="another process is writing there"):
+        prepare.prepare(quick, few, tmp_path / "data", 1, lambda _: None)
+
+
+def test_a_photograph_that_was_replaced_is_refused(few, quick, tmp_path):
+    prepare.prepare(quick, few, tmp_path / "data", 1, lambda _: None)
+    photograph = next(few.glob("*.png"))
+    content = bytearray(photograph.read_bytes())
+    content[-1] ^= 1
+    photograph.write_bytes(content)
+    with pytest.raises(ValueError, match="holds data of other photographs"):
+        prepare.prepare(quick, few, tmp_path / "data", 1, lambda _: None)
+
+
+def test_a_reference_that_diverges_is_named(few, quick, tmp_path):
+    quick.reference.dt = 1e38
+    with pytest.raises(ValueError, match="the reference solver diverged; a smaller reference"):
+        prepare.prepare(quick, few, tmp_path / "data", 1, lambda _: None)

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import time
 
@@ -27,20 +28,26 @@ def moments(folder, count):
     rng = np.random.default_rng(count)
 
     def printed(text):
-        return lambda running: lambda: running.err.exists() and text in running.err.read_text()
+        return lambda running: lambda: text in running.err.read_text()
 
-    def a_file(pattern):
-        return lambda _: lambda: any(folder.glob(pattern))
+    def another(pattern):
+        def sign(_):
+            before = set(folder.glob(pattern))
+            return lambda: bool(set(folder.glob(pattern)) - before)
 
-    def a_checkpoint(_):
-        names = set(folder.glob("checkpoints/*"))
-        return lambda: set(folder.glob("checkpoints/*")) != names
+        return sign
 
+    # A checkpoint just written, one being written, any time in the training.
+    between = [
+        (0.02, another("checkpoints/*.index")),
+        (0.02, another("checkpoints/*")),
+        (0.5, printed("train:")),
+    ]
     stages = [
-        (0.05, printed("least squares:")),
-        (0.005, a_file("run.json")),
-        *[(0.02, a_checkpoint) if k % 2 == 0 else (0.5, printed("train:")) for k in range(count - 3)],
-        (0.2, a_file("model/*")),
+        (0.02, printed("least squares:")),
+        (0.005, another("start.*")),
+        *[between[k % 3] for k in range(count - 3)],
+        (0.2, another("model/*")),
     ]
     return [
         lambda running, latest=latest, sign=sign: Moment(rng.uniform(0, latest), sign(running))
@@ -48,17 +55,24 @@ def moments(folder, count):
     ]
 
 
+def first_steps(progress):
+    """The step at which a run began to train, if it came so far."""
+    return {int(step) for step in re.findall(r"train: .*?\| (\d+)/60", progress)[:1]}
+
+
 def test_a_run_that_is_killed_ends_as_one_that_is_not(start, program, data, workdir, tmp_path):
     folder = tmp_path / "run"
     arguments = f"--config={programs.CONFIG}", f"--data={data}", f"--workdir={folder}"
-    killed = 0
+    killed, resumed_at = 0, set()
     for moment in moments(folder, KILLS):
         running = start("train", *arguments)
         status = running.signal_when(signal.SIGKILL, moment(running)).status
         assert status in (0, -signal.SIGKILL)
         killed += status != 0
-    assert killed >= KILLS // 2
+        resumed_at |= first_steps(running.err.read_text())
     outcome = program("train", *arguments)
     assert outcome.status == 0, outcome.err
+    assert killed >= KILLS // 2
+    assert any(0 < step < 60 for step in resumed_at)
     for name in FINAL:
         assert (folder / name).read_bytes() == (workdir / name).read_bytes(), name

@@ -479,3 +479,19 @@ def test_quantile_thresholds_refuse():
             blade_tf.quantile_thresholds(image, 1.0, [], quantiles)
     with pytest.raises(ValueError, match="strength_thresholds from the data's quantiles: expected ascending"):
         blade_tf.quantile_thresholds(np.ones((1, 9, 9, 1)), 1.0, [0.2, 0.5], [])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_an_unknown_number_of_channels_selects_as_the_known_one(channels: int) -> None:
+    image = np.random.default_rng(3).random((1, 17, 19, channels)).astype(np.float32)
+    layer = make()
+    graph = tf.function(layer, input_signature=[tf.TensorSpec([None] * 4)], autograph=False)
+    np.testing.assert_array_equal(graph(image), layer(image))
+
+
+def test_quantile_thresholds_of_colour_images_are_those_of_what_is_selected_by() -> None:
+    image = np.random.default_rng(4).random((2, 40, 40, 3)).astype(np.float32)
+    strength, coherence = blade_tf.quantile_thresholds(image, 1.0, [0.5], [0.5])
+    bins = blade_tf.Selection(strength, coherence, orientations=1)(image).numpy()
+    assert abs(np.mean(bins % 2) - 0.5) < 1e-3
+    assert abs(np.mean(bins // 2) - 0.5) < 1e-3

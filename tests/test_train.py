@@ -251,7 +251,7 @@ def test_the_folder_of_other_photographs_is_refused(workdir, data, config, tmp_p
     other = tmp_path / "data"
     shutil.copytree(data, other)
     index = json.loads((other / "dataset.json").read_text())
-    index["bytes"]["coffee.png"] += 1
+    index["sha256"]["coffee.png"] = "another"
     (other / "dataset.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match="holds a run on other photographs; choose a new folder"):
         train.train(config, other, workdir)

@@ -117,7 +117,7 @@ def _parse(arguments: list[str]) -> list[str]:
     except Exception as error:
         _debug()
         _stop(_config_error(error, arguments))
-    if "config" in flags.FLAGS and not isinstance(flags.FLAGS.config, ml_collections.ConfigDict):
+    if "config" in flags.FLAGS and not isinstance(flags.FLAGS.config, ml_collections.ConfigDict | None):
         path = _config_path(arguments)
         found = "get_config() did not return a ConfigDict" if os.path.isfile(path) else "no such file"
         _stop(f"--config={path}: {found}")
@@ -133,12 +133,16 @@ class _Log(logging.Handler):
         tqdm.tqdm.write(self.format(record), file=sys.stderr)
 
 
-def main(function: Callable[[], None], module_name: str) -> None:
+def main(function: Callable[[], None], module_name: str, default_config: bool = True) -> None:
     """Runs a program: its module's docstring is the help, and errors that a user can mend are one line and status 1."""
     if any(argument in ("--help", "-h", "-help", "-?") for argument in sys.argv[1:]):
         print(_help(sys.modules[module_name]))
         sys.exit(0)
-    if "config" in flags.FLAGS and not any(re.match(r"--?config(=|$)", argument) for argument in sys.argv[1:]):
+    if (
+        default_config
+        and "config" in flags.FLAGS
+        and not any(re.match(r"--?config(=|$)", argument) for argument in sys.argv[1:])
+    ):
         sys.argv.insert(1, f"--config={_default_config()}")
 
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are not UTF-8

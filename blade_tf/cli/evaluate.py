@@ -35,7 +35,7 @@ def _run() -> None:
 
 def main() -> None:
     """The console script."""
-    common.main(_run, __name__)
+    common.main(_run, __name__, default_config=False)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,12 @@ __all__ = ["Data", "load_data", "read_ahead", "training_batch"]
 class Data:
     """Prepared sequences: a reader of those for training, those for validation [N, F, H, W, C], and their origin.
 
-    `photographs` has the size in bytes of each photograph.
+    `photographs` has the SHA-256 of each photograph.
     """
 
     train: records.RecordReader
     validation: np.ndarray
-    photographs: dict[str, int]
+    photographs: dict[str, str]
 
 
 def load_data(folder: str | os.PathLike[str], config: ml_collections.ConfigDict) -> Data:
@@ -50,15 +50,12 @@ def load_data(folder: str | os.PathLike[str], config: ml_collections.ConfigDict)
             f"data: expected {index['sequences']} sequences in {folder}, got {counts}; prepare the data again"
         )
     if not len(validation):
-        raise ValueError(
-            f"data: {folder} holds no validation photographs; prepare at least {config.data.validation_every} "
-            "photographs"
-        )
+        raise ValueError(f"data: {folder} holds no validation photographs: all of them were left out")
     if train[0].shape[1] < config.train.crop:
         raise ValueError(
             f"train.crop: expected at most the prepared crops' {train[0].shape[1]}, got {config.train.crop}"
         )
-    return Data(train, validation.batch(range(len(validation))), index.get("bytes", {}))
+    return Data(train, validation.batch(range(len(validation))), index["sha256"])
 
 
 def training_batch(data: records.RecordReader, step: int, config: ml_collections.ConfigDict) -> np.ndarray:

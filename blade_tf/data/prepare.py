@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -48,7 +49,10 @@ def training_crops(image: np.ndarray, data: ml_collections.ConfigDict, rng: np.r
 def _sequences(path: pathlib.Path, name: str, config: ml_collections.ConfigDict) -> list[np.ndarray]:
     rng = np.random.default_rng([config.seed, zlib.crc32(os.fsencode(name))])
     crops = training_crops(image_io.read_image(path).pixels, config.data, rng)
-    return [reference.reference_sequence(crop, config) for crop in crops]
+    sequences = [reference.reference_sequence(crop, config) for crop in crops]
+    if not np.isfinite(sequences).all():
+        raise ValueError("the reference solver diverged; a smaller reference.dt may help")
+    return sequences
 
 
 def _prepare_shard(config_json: str, folder: str, output: str, shard: str, names: list[str]) -> dict[str, Any]:
@@ -112,24 +116,46 @@ def prepare(
       What dataset.json then holds: the counts, the photographs left out with the reasons, and the config.
 
     Raises:
-      ValueError: for a config that makes no sense, if no photograph is usable, or `output` holds data of another
-        config or other photographs.
-      OSError: if `output` cannot be written.
+      ValueError: for a config that makes no sense, too few or no usable photographs, or if `output` holds data of
+        another config or other photographs.
+      OSError: if `output` cannot be written, or another process is writing there.
     """
     config_lib.check(config)
     pdes.build(config.pde.name, **config.pde.parameters)
     folder, out = pathlib.Path(images), pathlib.Path(output)
     names = [path.relative_to(folder).as_posix() for path in image_io.find_images(folder)]
+    least = config.data.validation_every // 2 + 1
+    if len(names) < max(least, 2):
+        raise ValueError(f"images: expected at least {max(least, 2)} photographs, for validation too, got {len(names)}")
+    with files.lock(out):
+        return _prepare(config, folder, out, names, workers, log)
+
+
+def _digest(path: pathlib.Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+def _prepare(
+    config: ml_collections.ConfigDict,
+    folder: pathlib.Path,
+    out: pathlib.Path,
+    names: list[str],
+    workers: int | None,
+    log: Callable[[str], None],
+) -> dict[str, Any]:
     shards = _plan(names, config.data)
-    sizes = {name: (folder / name).stat().st_size for name in names}
-    plan = {"config": relevant(config), "shards": shards, "bytes": sizes}
-    out.mkdir(parents=True, exist_ok=True)
+    digests = {name: _digest(folder / name) for name in names}
+    plan = {"config": relevant(config), "shards": shards, "sha256": digests}
     if (out / INDEX).exists():
         earlier = json.loads((out / INDEX).read_text())
         different = config_lib.differences(earlier.get("config", {}), relevant(config))
         if different:
             raise ValueError(f"output: {out} holds data of another config ({'; '.join(different)}); choose a new one")
-        if earlier.get("bytes") != sizes:
+        if earlier.get("sha256") != digests:
             raise ValueError(f"output: {out} holds data of other photographs; choose a new folder")
     else:
         files.write_json(out / INDEX, plan)

@@ -18,10 +18,18 @@ __all__ = ["PDE", "PDES", "TVFlow", "build", "solve"]
 
 
 class PDE(Protocol):
-    """What an equation offers: a frozen dataclass of its parameters, with a step on images [N, H, W, C]."""
+    """What an equation offers: a frozen dataclass of its parameters, with a step on images [N, H, W, C].
+
+    Attributes:
+      conserves_mass: whether the sum over the pixels stays.
+      maximum_principle: whether the range of the initial state is never left, for dt up to `stable_dt`.
+      static: the parameters that a step needs as numbers, such as a smoothing's width; the others arrive as tensors, so
+        that a search over them compiles once.
+    """
 
     conserves_mass: ClassVar[bool]
     maximum_principle: ClassVar[bool]
+    static: ClassVar[tuple[str, ...]]
 
     def step(self, u: tf.Tensor, dt: Any, grid_step: Any) -> tf.Tensor:
         """The next state after a time dt; grid_step is the distance of two pixels."""
@@ -53,13 +61,11 @@ def build(name: str, **parameters: float) -> PDE:
 
 
 @functools.lru_cache(maxsize=64)
-def _advance(kind: type, names: tuple[str, ...]) -> Any:
+def _advance(kind: type, names: tuple[str, ...], static: tuple[tuple[str, Any], ...], grid_step: float) -> Any:
     # Parameters are tensors, so that a search over them, dt or the number of steps compiles once for each image size.
     @tf.function(jit_compile=True)
-    def advance(
-        u: tf.Tensor, dt: tf.Tensor, steps: tf.Tensor, grid_step: tf.Tensor, values: tuple[tf.Tensor, ...]
-    ) -> tf.Tensor:
-        pde = kind(**dict(zip(names, values, strict=True)))
+    def advance(u: tf.Tensor, dt: tf.Tensor, steps: tf.Tensor, values: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        pde = kind(**dict(zip(names, values, strict=True)), **dict(static))
         return integrate.evolve(lambda v: pde.step(v, dt, grid_step), u, steps)
 
     return advance
@@ -99,10 +105,11 @@ def solve(
         if count < 0 or int(count) != count:
             raise ValueError(f"{name}: expected a non-negative integer, got {count!r}")
     parameters = {field.name: getattr(pde, field.name) for field in dataclasses.fields(pde)}  # type: ignore[arg-type]
-    advance = _advance(type(pde), tuple(parameters))
+    static = tuple((name, parameters.pop(name)) for name in pde.static)
+    advance = _advance(type(pde), tuple(parameters), static, float(grid_step))
     values = tuple(tf.constant(value, u.dtype) for value in parameters.values())
     kept = [observe(u)]
     for _ in range(int(frames)):
-        u = advance(u, tf.constant(dt, u.dtype), tf.constant(int(steps)), tf.constant(grid_step, u.dtype), values)
+        u = advance(u, tf.constant(dt, u.dtype), tf.constant(int(steps)), values)
         kept.append(observe(u))
     return tf.stack(kept, axis=1)

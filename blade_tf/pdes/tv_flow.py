@@ -46,6 +46,7 @@ class TVFlow:
 
     conserves_mass: ClassVar[bool] = True
     maximum_principle: ClassVar[bool] = True
+    static: ClassVar[tuple[str, ...]] = ()
 
     epsilon: Any = 0.1 / 255
 

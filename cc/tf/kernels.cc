@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <atomic>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -84,13 +85,24 @@ absl::Status OutOfRange(const blade::ImageShape& shape, int64_t k, const Tensor&
                    position / (shape.w * shape.h), ", ", position / shape.w % shape.h, ", ", position % shape.w, "]"));
 }
 
-// Calls work(begin, end) for blocks that cover [0, total), on TensorFlow's pool.
+// Calls work(begin, end) for blocks that cover [0, total), on TensorFlow's pool. Throws std::bad_alloc if one of them
+// did.
 template <typename Work>
 void ParallelFor(OpKernelContext* context, int64_t total, int64_t block, const Work& work) {
   if (total == 0) return;
   using tsl::thread::ThreadPool;
+  std::atomic<bool> out_of_memory{false};
+  // TensorFlow's threads must not see an exception.
+  const auto guarded = [&](int64_t begin, int64_t end) {
+    try {
+      work(begin, end);
+    } catch (const std::bad_alloc&) {
+      out_of_memory = true;
+    }
+  };
   context->device()->tensorflow_cpu_worker_threads()->workers->ParallelFor(
-      total, ThreadPool::SchedulingParams::Fixed(std::max<int64_t>(block, 1)), work);
+      total, ThreadPool::SchedulingParams::Fixed(std::max<int64_t>(block, 1)), guarded);
+  if (out_of_memory) throw std::bad_alloc();
 }
 
 // Blocks of rows: a few for each thread, but none so small that the rows it shares with its neighbours would dominate.
@@ -126,7 +138,16 @@ class BladeKernel : public OpKernel {
     OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
   }
 
+  void Compute(OpKernelContext* context) final {
+    try {
+      Run(context);
+    } catch (const std::bad_alloc&) {
+      context->CtxFailure(absl::ResourceExhaustedError(absl::StrCat(name(), ": out of memory for its scratch")));
+    }
+  }
+
  protected:
+  virtual void Run(OpKernelContext* context) = 0;
   blade::SimdLevel level() const { return level_; }
 
  private:
@@ -138,7 +159,7 @@ class FilterKernel : public BladeKernel {
  public:
   using BladeKernel::BladeKernel;
 
-  void Compute(OpKernelContext* context) override {
+  void Run(OpKernelContext* context) override {
     const Tensor &image = context->input(0), &filters = context->input(1), &selection = context->input(2);
     blade::ImageShape shape;
     blade::FilterShape filter_shape;
@@ -162,7 +183,7 @@ class FilterGradImageKernel : public BladeKernel {
  public:
   using BladeKernel::BladeKernel;
 
-  void Compute(OpKernelContext* context) override {
+  void Run(OpKernelContext* context) override {
     const Tensor &filters = context->input(0), &selection = context->input(1), &grad = context->input(2);
     blade::ImageShape shape;
     blade::FilterShape filter_shape;
@@ -186,7 +207,7 @@ class FilterGradFiltersKernel : public BladeKernel {
  public:
   using BladeKernel::BladeKernel;
 
-  void Compute(OpKernelContext* context) override {
+  void Run(OpKernelContext* context) override {
     const Tensor &image = context->input(0), &selection = context->input(1), &grad = context->input(2),
                  &size = context->input(3);
     blade::ImageShape shape;
@@ -240,7 +261,7 @@ class SelectKernel : public BladeKernel {
     plan_ = Plan(parameters);
   }
 
-  void Compute(OpKernelContext* context) override {
+  void Run(OpKernelContext* context) override {
     const Tensor& image = context->input(0);
     blade::ImageShape shape;
     OP_REQUIRES_OK(context, ImageShapeOf(kImage, image, &shape));
