@@ -201,8 +201,7 @@ def demo(output: str | os.PathLike[str]) -> pathlib.Path:
             ),
             report.paragraph(
                 "An honest word: for this equation the classical scheme on the same coarse grid is a strong rival. "
-                "Tuned, and with many "
-                "small steps, it comes nearer to the reference than this form of BLADE does."
+                "Tuned for that grid, it comes nearer to the reference than this form of BLADE does."
             ),
         ],
         "The filters": [

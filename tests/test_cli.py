@@ -161,6 +161,7 @@ def test_prepare_lists_what_it_left_out(program, tmp_path, photographs):
     outcome = program("prepare", *quick, f"--images={folder}", f"--output={tmp_path / 'data'}", "--workers=1")
     assert outcome.status == 1
     assert outcome.err.splitlines()[-1].startswith("blade-prepare: images: no usable photograph among the 3 in ")
+    (folder / "e.png").unlink()
     for name in ("a.png", "c.png", "d.png"):
         (folder / name).write_bytes((photographs / "camera.png").read_bytes())
     outcome = program("prepare", *quick, f"--images={folder}", f"--output={tmp_path / 'other'}", "--workers=1")
