@@ -13,7 +13,7 @@ import numpy as np
 import skimage.data
 import tensorflow as tf
 
-from blade_tf import apply, config, evaluate, files, image_io, metrics, models, report, train
+from blade_tf import apply, config, evaluate, files, image_io, metrics, models, report, summaries, train
 from blade_tf.data import prepare, reference
 
 __all__ = ["demo", "demo_config"]
@@ -74,7 +74,7 @@ def _psnr_by_step(trained: models.Trained, frames: np.ndarray) -> dict[str, list
         ("least_squares", "BLADE, least squares"),
         ("filters", "BLADE, end to end"),
     ):
-        psnr = train.psnr_by_step(trained.model(row, "trajectory"), frames[np.newaxis])
+        psnr = summaries.psnr_by_step(trained.model(row, "trajectory"), frames[np.newaxis])
         series[label] = psnr[0].tolist()
     return series
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import os
@@ -17,11 +16,13 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from blade_tf import baselines, files, least_squares, losses, metrics, models, report, selection
+from blade_tf import baselines, files, losses, models
 from blade_tf import config as config_lib
-from blade_tf.data import batches, records
+from blade_tf.data import batches
+from blade_tf.start import Start, least_squares_start
+from blade_tf.summaries import Summaries, psnr_by_step
 
-__all__ = ["DivergedError", "TrainingInterruptedError", "least_squares_start", "train"]
+__all__ = ["DivergedError", "TrainingInterruptedError", "train"]
 
 log = logging.getLogger("blade_tf")
 
@@ -40,67 +41,6 @@ class TrainingInterruptedError(RuntimeError):
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.signal = number
-
-
-def step_length(config: ml_collections.ConfigDict) -> float:
-    """dt = M dt_HR: the time between two kept frames of the reference."""
-    return config.reference.steps_per_frame * config.reference.dt
-
-
-@dataclasses.dataclass(frozen=True)
-class Start:
-    """What precedes the end-to-end training: the model's spec, closed-form filters, and the whitened coordinates p.
-
-    filters = least_squares + whitening p.
-    """
-
-    spec: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-
-
-def least_squares_start(data: records.RecordReader, config: ml_collections.ConfigDict) -> Start:
-    """Thresholds at the data's quantiles, then for each bin the filter nearest to (u^(k+1) - u^(k)) / dt."""
-    choice, dt = config.model.selection, step_length(config)
-    footprint = tuple(config.model.footprint)
-    sample = np.concatenate([data[i][:-1:3] for i in np.linspace(0, len(data) - 1, min(len(data), 100)).astype(int)])
-    strength, coherence = selection.quantile_thresholds(
-        sample, choice.rho, choice.strength_quantiles, choice.coherence_quantiles
-    )
-    spec = {
-        "form": config.model.form,
-        "footprint": list(footprint),
-        "method": config.model.method,
-        "dt": dt,
-        "steps": config.reference.frames,
-        "selection": {
-            "orientations": choice.orientations,
-            "rho": choice.rho,
-            "strength_thresholds": strength,
-            "coherence_thresholds": coherence,
-        },
-    }
-    select = models.build(spec).rates[0].selection
-    basis = least_squares.difference_basis(footprint)
-    equations = least_squares.NormalEquations.zeros(select.num_bins, basis.shape[1])
-    for i in tqdm.trange(len(data), desc="least squares", unit="sequence"):
-        u = data[i]
-        x = least_squares.patch_differences(u[:-1, ..., 0], footprint)
-        y = (u[1:] - u[:-1]).ravel()
-        equations.add(x, y, select(u[:-1]).numpy().ravel())
-    single = equations.total().solve(config.train.ridge)
-    fitted = equations.solve(config.train.ridge, prior=single[0])
-    # One unit of p changes the rate of its bin by the typical size of the target.
-    scale = np.sqrt(equations.energy / equations.count.sum())
-    whitening = scale * basis @ equations.whitening(config.train.whitening_ridge)
-    arrays = {
-        "least_squares": (fitted @ basis.T / dt).reshape(-1, *footprint),
-        "single_filter": (single @ basis.T / dt).reshape(-1, *footprint),
-        "whitening": whitening / dt,
-        "count": equations.count,
-    }
-    return Start(
-        spec, {key: value.astype(np.float32) if value.dtype == np.float64 else value for key, value in arrays.items()}
-    )
 
 
 class _Trainer:
@@ -142,49 +82,6 @@ class _Trainer:
         self.follow()
         self.step.assign_add(1)
         return value
-
-
-def psnr_by_step(model: models.EvolutionModel, sequences: np.ndarray) -> np.ndarray:
-    """PSNR of each step's state against the reference: [N, frames]."""
-    states = [model(part[:, 0]).numpy() for part in np.array_split(sequences, max(len(sequences) // 16, 1))]
-    predicted = np.concatenate(states)
-    frames = predicted.shape[1]
-    return np.stack([metrics.psnr(sequences[:, k + 1], predicted[:, k]) for k in range(frames)], axis=1)
-
-
-class _Summaries:
-    """TensorBoard: loss, learning rate, PSNR by step, filter mosaics, the selection's histogram, images."""
-
-    def __init__(self, folder: pathlib.Path, trainer: _Trainer, validation: np.ndarray) -> None:
-        self.writer = tf.summary.create_file_writer(str(folder))
-        self.trainer, self.validation = trainer, validation
-
-    def scalars(self, step: int, loss: float) -> None:
-        with self.writer.as_default(step):
-            tf.summary.scalar("loss", loss)
-            tf.summary.scalar("learning_rate", self.trainer.optimizer.learning_rate)
-
-    def validate(self, step: int) -> float:
-        """Writes what the model does on the validation photographs; returns the mean PSNR of the final step."""
-        trainer, first = self.trainer, self.validation[:4]
-        psnr = psnr_by_step(trainer.model, self.validation).mean(0)
-        select = trainer.model.rates[0].selection
-        chosen = select(self.validation[:, 0]).numpy().ravel()
-        used = np.bincount(chosen, minlength=select.num_bins)
-        with self.writer.as_default(step):
-            for k, value in enumerate(psnr):
-                tf.summary.scalar(f"validation_psnr/step_{k + 1:02d}", value)
-            tf.summary.histogram("selection", chosen, buckets=select.num_bins)
-            tf.summary.scalar("selection/empty_bins", int((used == 0).sum()))
-            mosaic = report.filter_mosaic(trainer.filters.numpy(), select.orientations)
-            tf.summary.image("filters", mosaic[np.newaxis])
-            predicted = trainer.model(first[:, 0]).numpy()[:, -1]
-            panels = np.concatenate(
-                [first[:, 0], first[:, -1], predicted, 0.5 + 10 * (predicted - first[:, -1])], axis=2
-            )
-            tf.summary.image("input, reference, model, 10 x difference", np.clip(panels, 0, 1), max_outputs=4)
-        self.writer.flush()
-        return float(psnr[-1])
 
 
 def _start(path: pathlib.Path, data: batches.Data, config: ml_collections.ConfigDict) -> Start:
@@ -266,7 +163,7 @@ def _train(config: ml_collections.ConfigDict, opened: batches.Data, path: pathli
         trainer.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
         trainer.follow()
     first = int(trainer.step.numpy())
-    summaries = _Summaries(path / "events", trainer, opened.validation)
+    summaries = Summaries(path / "events", trainer.model, opened.validation)
     if first == 0:
         log.info("validation PSNR of the least-squares filters: %.2f dB", summaries.validate(0))
 
@@ -293,7 +190,7 @@ def _train(config: ml_collections.ConfigDict, opened: batches.Data, path: pathli
                 raise diverged(f"the loss is {loss}", step)
             progress.update()
             if step % config.train.summary_every == 0:
-                summaries.scalars(step, loss)
+                summaries.scalars(step, loss, float(trainer.optimizer.learning_rate))
                 progress.set_postfix(loss=f"{loss:.4f}")
             if step % config.train.validate_every == 0 and step < config.train.steps:
                 log.info("step %d: validation PSNR %.2f dB", step, summaries.validate(step))
@@ -313,7 +210,7 @@ def _finish(
     data: batches.Data,
     start: Start,
     trainer: _Trainer,
-    summaries: _Summaries,
+    summaries: Summaries,
     config: ml_collections.ConfigDict,
 ) -> models.Trained:
     coarse = baselines.tune_coarse(data.validation, config)

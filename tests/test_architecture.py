@@ -16,7 +16,7 @@ LAYERS = [
     ["ops"],
     ["layers", "selection"],
     ["data", "models"],
-    ["apply", "baselines", "export"],
+    ["apply", "baselines", "export", "start", "summaries"],
     ["evaluate", "train"],
     ["demo"],
     ["cli"],

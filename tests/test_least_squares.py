@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from blade_tf import models, ops, selection, train
+from blade_tf import models, ops, selection
 from blade_tf.least_squares import NormalEquations, difference_basis, patch_differences
+from blade_tf.start import least_squares_start, step_length
 
 
 def problem(bins=4, pixels=900, size=8, noise=0.1, seed=0):
@@ -174,7 +175,7 @@ def planted(config):
         "form": "plain",
         "footprint": [3, 5],
         "method": "euler",
-        "dt": train.step_length(config),
+        "dt": step_length(config),
         "steps": 10,
         "selection": {"orientations": 4, "rho": choice.rho, **features},
     }
@@ -191,7 +192,7 @@ def sequences_of(spec, filters, images):
 
 def test_planted_filters_are_recovered(planted):
     config, spec, filters, images = planted
-    start = train.least_squares_start(sequences_of(spec, filters, images), config)
+    start = least_squares_start(sequences_of(spec, filters, images), config)
     assert start.spec == spec
     assert start.arrays["count"].min() > 100
     scale = np.abs(filters).max()
@@ -203,7 +204,7 @@ def test_planted_filters_are_recovered(planted):
 def test_one_planted_filter_is_recovered_by_all(planted):
     config, spec, filters, images = planted
     same = np.repeat(filters[:1], len(filters), axis=0)
-    start = train.least_squares_start(sequences_of(spec, same, images), config)
+    start = least_squares_start(sequences_of(spec, same, images), config)
     scale = np.abs(same).max()
     np.testing.assert_allclose(start.arrays["single_filter"] / scale, same[:1] / scale, atol=2e-6)
     np.testing.assert_allclose(start.arrays["least_squares"] / scale, same / scale, atol=2e-6)
@@ -212,7 +213,7 @@ def test_one_planted_filter_is_recovered_by_all(planted):
 def test_a_step_in_whitened_coordinates_moves_the_rate_by_the_targets_size(planted):
     config, spec, filters, images = planted
     sequences = sequences_of(spec, filters, images)
-    start = train.least_squares_start(sequences, config)
+    start = least_squares_start(sequences, config)
     targets = np.stack([u[1] - u[0] for u in sequences]) / spec["dt"]
     chosen = models.build(spec).rates[0].selection(images).numpy()
     direction = np.zeros(14)

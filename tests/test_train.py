@@ -13,6 +13,7 @@ import programs
 from blade_tf import config as config_lib
 from blade_tf import models, train
 from blade_tf.data import batches
+from blade_tf.start import step_length
 
 
 class Numbered(list):
@@ -104,7 +105,7 @@ def test_the_run_leaves_what_it_promises(workdir, config):
     trained = models.load_trained(workdir / "model")
     assert trained.name == "tiny"
     assert trained.config == json.loads(json.dumps(config.to_dict()))
-    assert trained.spec["dt"] == train.step_length(config)
+    assert trained.spec["dt"] == step_length(config)
     assert trained.weights["filters"].shape == (48, 3, 3)
     np.testing.assert_allclose(
         trained.weights["filters"].sum((1, 2)), 0, atol=1e-4 * np.abs(trained.weights["filters"]).max()
