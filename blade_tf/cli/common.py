@@ -36,12 +36,12 @@ MENDABLE = (
 )
 
 
-def define_config() -> flags.FlagHolder:
+def define_config(use: str = "default: tv_flow_paper's") -> flags.FlagHolder:
     """The flag --config: a file with get_config(), and overrides such as --config.train.steps=1000."""
     return config_flags.DEFINE_config_file(
         "config",
         None,  # with a default, absl would read the file, and fail, while this module is imported
-        "Path of a config file; default: tv_flow_paper's. Any key can be replaced, as in --config.train.steps=1000.",
+        f"Path of a config file; {use}. Any key can be replaced, as in --config.train.steps=1000.",
         lock_config=True,
     )
 

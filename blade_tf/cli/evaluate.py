@@ -22,7 +22,7 @@ _IMAGES = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder for metrics.json, pictures and reference sequences.", required=True
 )
-_CONFIG = common.define_config()
+_CONFIG = common.define_config("for a .keras file alone, as other models come with their own")
 _WORKERS = flags.DEFINE_integer("workers", None, "Number of processes; default: one for each processor.", lower_bound=1)
 
 
