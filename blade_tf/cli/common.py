@@ -27,8 +27,6 @@ __all__ = ["define_config", "main"]
 MENDABLE = (
     ValueError,
     TypeError,
-    LookupError,
-    AttributeError,
     OSError,
     MemoryError,
     tf.errors.OpError,
