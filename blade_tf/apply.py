@@ -32,8 +32,8 @@ def apply_image(
 
 
 def _writable(path: pathlib.Path) -> pathlib.Path:
-    """The path itself, or with .png for a format that is read but not written."""
-    return path if path.suffix.lower() in image_codecs.ENCODERS else path.with_suffix(".png")
+    """The path itself, or with .png behind it for a format that is read but not written."""
+    return path if path.suffix.lower() in image_codecs.ENCODERS else path.with_name(f"{path.name}.png")
 
 
 def _pairs(source: pathlib.Path, target: pathlib.Path) -> list[tuple[pathlib.Path, pathlib.Path]]:

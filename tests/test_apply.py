@@ -266,7 +266,10 @@ def test_an_array_of_another_rank_is_refused(model):
 
 def test_formats_that_are_read_but_not_written_become_png(folder, tmp_path):
     (tmp_path / "in").mkdir()
-    Image.fromarray(samples(8, 1)[..., 0]).save(tmp_path / "in" / "photo.bmp")
+    gray = samples(8, 1)[..., 0]
+    for number, name in enumerate(("photo.bmp", "photo.png")):
+        Image.fromarray(gray // (number + 1)).save(tmp_path / "in" / name)
     assert apply.apply_files(folder, tmp_path / "in", tmp_path / "out", 0) == {}
-    assert files_in(tmp_path / "out") == ["photo.png"]
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "photo.png")), samples(8, 1)[..., 0])
+    assert files_in(tmp_path / "out") == ["photo.bmp.png", "photo.png"]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "photo.bmp.png")), gray)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "photo.png")), gray // 2)

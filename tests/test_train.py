@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import programs
 from blade_tf import config as config_lib
-from blade_tf import models, train
+from blade_tf import files, models, train
 from blade_tf.data import batches
 from blade_tf.start import step_length
 
@@ -327,3 +327,8 @@ def test_a_keras_file_is_there_whole_or_not_at_all(data, config, tmp_path, monke
     train.train(config, data, tmp_path / "run")
     assert models.load(tmp_path / "run" / "model.keras").steps == 10
     assert "partial" not in "".join(path.name for path in (tmp_path / "run").iterdir())
+
+
+def test_two_processes_cannot_train_in_one_folder(data, config, tmp_path):
+    with files.lock(tmp_path / "run"), pytest.raises(BlockingIOError, match=r"another process is writing there.*run"):
+        train.train(config, data, tmp_path / "run")

@@ -17,6 +17,7 @@ import ml_collections
 import tensorflow as tf
 import tqdm
 from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from blade_tf import config as config_lib
@@ -146,7 +147,7 @@ def main(function: Callable[[], None], module_name: str, default_config: bool = 
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are not UTF-8
 
     def run(_: list[str]) -> None:
-        logging.getLogger("absl").setLevel(logging.WARNING)
+        absl_logging.set_verbosity(absl_logging.WARNING)
         log = logging.getLogger("blade_tf")
         log.setLevel(logging.INFO)
         log.addHandler(_Log())
