@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 import keras
 import ml_collections
 import tensorflow as tf
+
+from blade_tf import names
 
 __all__ = ["LOSSES", "build", "features", "l2", "log_mse", "ssim"]
 
@@ -76,9 +77,5 @@ LOSSES: dict[str, Callable[[ml_collections.ConfigDict], Loss]] = {
 def build(train: ml_collections.ConfigDict) -> Loss:
     """The loss that the "train" part of a config names."""
     if train.loss not in LOSSES:
-        near = difflib.get_close_matches(train.loss, LOSSES, 1)
-        raise ValueError(
-            f"train.loss: unknown loss {train.loss!r}"
-            + (f", did you mean {near[0]!r}?" if near else f", expected one of {sorted(LOSSES)}")
-        )
+        raise ValueError(f"train.loss: unknown loss {train.loss!r}{names.hint(train.loss, LOSSES)}")
     return LOSSES[train.loss](train)

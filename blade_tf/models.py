@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import files, integrate, ops
+from blade_tf import files, integrate, names, ops
 from blade_tf.layers import Blade
 from blade_tf.selection import Selection
 
@@ -280,9 +280,5 @@ def load(model: str | os.PathLike[str]) -> EvolutionModel:
 def load_pretrained(name: str) -> EvolutionModel:
     """The pretrained model of this name, an `EvolutionModel`; ValueError for an unknown name (with the nearest one)."""
     if name not in pretrained_names():
-        near = difflib.get_close_matches(name, pretrained_names(), 1)
-        raise ValueError(
-            f"name: unknown model {name!r}"
-            + (f", did you mean {near[0]!r}?" if near else f", expected one of {pretrained_names()}")
-        )
+        raise ValueError(f"name: unknown model {name!r}{names.hint(name, pretrained_names())}")
     return load_trained(PRETRAINED / name).model()

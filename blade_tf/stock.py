@@ -65,10 +65,13 @@ def _count(conditions: Sequence[tf.Tensor], like: tf.Tensor) -> tf.Tensor:
     return total
 
 
+def _phase(orientations: int) -> float:
+    return 0.5 if orientations % 2 == 0 else 0.25
+
+
 def orientation_edges(orientations: int) -> list[tuple[float, float]]:
     """(cos, sin) of the bins' edges in the doubled angle, 2 pi (j + phase) / n: none lies at 0 or 90 degrees."""
-    phase = 0.5 if orientations % 2 == 0 else 0.25
-    angles = [2.0 * math.pi * (j + phase) / orientations for j in range(orientations)]
+    angles = [2.0 * math.pi * (j + _phase(orientations)) / orientations for j in range(orientations)]
     return [(math.cos(a), math.sin(a)) for a in angles]
 
 
@@ -86,11 +89,10 @@ def _orientation_bin(c: tf.Tensor, s: tf.Tensor, orientations: int) -> tf.Tensor
         count = _count([s * ce > c * se for ce, se in edges[: n // 4]], c)
         count += tf.cast(lower, tf.int32) * (n // 2) + tf.cast(left, tf.int32) * (n // 4)
     else:
-        phase = 0.5 if n % 2 == 0 else 0.25
         lower = s < 0
         crossed = [s * ce > c * se for ce, se in edges]
         count = _count(
-            [lower & x if 2 * (j + phase) >= n else lower | x for j, x in enumerate(crossed)],
+            [lower & x if 2 * (j + _phase(n)) >= n else lower | x for j, x in enumerate(crossed)],
             c,
         )
     return tf.where(count == n, 0, count)

@@ -46,12 +46,12 @@ class TrainingInterruptedError(RuntimeError):
 class _Trainer:
     """The state of the end-to-end training: the coordinates p, the optimiser, and the model whose filters follow p."""
 
-    def __init__(self, start: Start, config: ml_collections.ConfigDict) -> None:
+    def __init__(self, start: Start, config: ml_collections.ConfigDict, loss: losses.Loss) -> None:
         self.model = models.build(start.spec, output="trajectory")
         self.filters = self.model.rates[0].blade.filters
         self.origin = tf.constant(start.arrays["least_squares"])
         self.whitening = tf.constant(start.arrays["whitening"])
-        self.loss = losses.build(config.train)
+        self.loss = loss
         self.p = keras.Variable(tf.zeros([self.whitening.shape[0], self.whitening.shape[2]]), name="p")
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0,
@@ -149,15 +149,17 @@ def train(
       BlockingIOError: if another process is training in workdir.
     """
     config_lib.check(config)
-    losses.build(config.train)
+    loss = losses.build(config.train)
     path, opened = pathlib.Path(workdir), batches.load_data(data, config)
     with files.lock(path):
-        return _train(config, opened, path)
+        return _train(config, opened, path, loss)
 
 
-def _train(config: ml_collections.ConfigDict, opened: batches.Data, path: pathlib.Path) -> models.Trained:
+def _train(
+    config: ml_collections.ConfigDict, opened: batches.Data, path: pathlib.Path, objective: losses.Loss
+) -> models.Trained:
     start = _start(path, opened, config)
-    trainer = _Trainer(start, config)
+    trainer = _Trainer(start, config, objective)
     manager = tf.train.CheckpointManager(trainer.checkpoint, str(path / "checkpoints"), max_to_keep=3)
     if manager.latest_checkpoint:
         trainer.checkpoint.restore(manager.latest_checkpoint).assert_consumed()

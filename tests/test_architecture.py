@@ -10,7 +10,7 @@ PACKAGE = pathlib.Path(blade_tf.__file__).parent
 
 # Imports point downward: a module may import those of the rows above its own, and its own package.
 LAYERS = [
-    ["config", "files", "image", "image_codecs", "least_squares", "native", "parallel"],
+    ["config", "files", "image", "image_codecs", "least_squares", "names", "native", "parallel"],
     ["image_io", "integrate", "losses", "metrics", "structure_tensor"],
     ["pdes", "report", "stock"],
     ["ops"],

@@ -373,7 +373,7 @@ def test_equations_by_name():
         pdes.build("zebra")
     with pytest.raises(ValueError, match="pde tv_flow: unknown parameter 'epsilom', did you mean 'epsilon'"):
         pdes.build("tv_flow", epsilom=1.0)
-    with pytest.raises(ValueError, match=r"pde tv_flow: unknown parameter 'zebra', expected \['epsilon'\]"):
+    with pytest.raises(ValueError, match=r"pde tv_flow: unknown parameter 'zebra', expected one of \['epsilon'\]"):
         pdes.build("tv_flow", zebra=1.0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
@@ -11,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import integrate
+from blade_tf import integrate, names
 from blade_tf.pdes.tv_flow import TVFlow
 
 __all__ = ["PDE", "PDES", "TVFlow", "build", "solve"]
@@ -44,28 +43,20 @@ PDES: dict[str, Callable[..., PDE]] = {"tv_flow": TVFlow}
 def build(name: str, **parameters: float) -> PDE:
     """The equation of this name; ValueError for an unknown name or parameter (with the nearest one)."""
     if name not in PDES:
-        near = difflib.get_close_matches(name, PDES, 1)
-        raise ValueError(
-            f"pde: unknown name {name!r}"
-            + (f", did you mean {near[0]!r}?" if near else f", expected one of {sorted(PDES)}")
-        )
+        raise ValueError(f"pde: unknown name {name!r}{names.hint(name, PDES)}")
     known = [field.name for field in dataclasses.fields(PDES[name])]  # type: ignore[arg-type]
     for key in parameters:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            raise ValueError(
-                f"pde {name}: unknown parameter {key!r}"
-                + (f", did you mean {near[0]!r}?" if near else f", expected {known}")
-            )
+            raise ValueError(f"pde {name}: unknown parameter {key!r}{names.hint(key, known)}")
     return PDES[name](**parameters)
 
 
 @functools.lru_cache(maxsize=64)
-def _advance(kind: type, names: tuple[str, ...], static: tuple[tuple[str, Any], ...], grid_step: float) -> Any:
+def _advance(kind: type, traced: tuple[str, ...], static: tuple[tuple[str, Any], ...], grid_step: float) -> Any:
     # Parameters are tensors, so that a search over them, dt or the number of steps compiles once for each image size.
     @tf.function(jit_compile=True)
     def advance(u: tf.Tensor, dt: tf.Tensor, steps: tf.Tensor, values: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        pde = kind(**dict(zip(names, values, strict=True)), **dict(static))
+        pde = kind(**dict(zip(traced, values, strict=True)), **dict(static))
         return integrate.evolve(lambda v: pde.step(v, dt, grid_step), u, steps)
 
     return advance
