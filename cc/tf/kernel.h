@@ -1,0 +1,150 @@
+#ifndef BLADE_TF_KERNEL_H_
+#define BLADE_TF_KERNEL_H_
+
+#include <algorithm>
+#include <atomic>
+#include <new>
+#include <string>
+
+#include "cc/blade/filter.h"
+#include "cc/tf/shapes.h"
+#include "tensorflow/core/framework/bfloat16.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/register_types.h"
+#include "tensorflow/core/framework/tensor_shape.h"
+
+// What the kernels of all operations share: checks of their inputs, blocks of rows on TensorFlow's threads, errors.
+
+namespace blade_tf {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+
+template <typename T>
+struct CoreType {
+  using Type = T;
+};
+template <>
+struct CoreType<Eigen::half> {
+  using Type = blade::Half;
+};
+template <>
+struct CoreType<Eigen::bfloat16> {
+  using Type = blade::BFloat16;
+};
+
+template <typename T>
+using Core = typename CoreType<T>::Type;
+
+template <typename T>
+const Core<T>* Data(const Tensor& tensor) {
+  static_assert(sizeof(T) == sizeof(Core<T>));
+  return reinterpret_cast<const Core<T>*>(tensor.flat<T>().data());
+}
+
+template <typename T>
+Core<T>* Data(Tensor* tensor) {
+  return reinterpret_cast<Core<T>*>(tensor->flat<T>().data());
+}
+
+inline absl::Status Rank(const Argument& argument, const Tensor& tensor) {
+  if (tensor.dims() == argument.rank) return absl::OkStatus();
+  return Expected(argument, TypeName(tensor.dtype()), tensor.shape().DebugString());
+}
+
+inline absl::Status ImageShapeOf(const Argument& argument, const Tensor& tensor, blade::ImageShape* shape) {
+  TF_RETURN_IF_ERROR(Rank(argument, tensor));
+  *shape = {tensor.dim_size(0), tensor.dim_size(1), tensor.dim_size(2), tensor.dim_size(3)};
+  return absl::OkStatus();
+}
+
+// `reference` is a tensor of shape [N, H, W, ...] whose first dimensions `tensor` must have.
+inline absl::Status SameShape(const Argument& argument, const Tensor& tensor, const Tensor& reference) {
+  TF_RETURN_IF_ERROR(Rank(argument, tensor));
+  TensorShape wanted = reference.shape();
+  while (wanted.dims() > argument.rank) wanted.RemoveLastDims(1);
+  if (tensor.shape() == wanted) return absl::OkStatus();
+  return Mismatch(argument, TypeName(tensor.dtype()), wanted.DebugString(), tensor.shape().DebugString());
+}
+
+inline absl::Status OutOfRange(const blade::ImageShape& shape, int64_t k, const Tensor& selection, int64_t position) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("selection: expected values in [0, ", k, "), got ", selection.flat<int32_t>()(position), " at [",
+                   position / (shape.w * shape.h), ", ", position / shape.w % shape.h, ", ", position % shape.w, "]"));
+}
+
+// Calls work(begin, end) for blocks that cover [0, total), on TensorFlow's pool. Throws std::bad_alloc if one of them
+// did.
+template <typename Work>
+void ParallelFor(OpKernelContext* context, int64_t total, int64_t block, const Work& work) {
+  if (total == 0) return;
+  using tsl::thread::ThreadPool;
+  std::atomic<bool> out_of_memory{false};
+  // TensorFlow's threads must not see an exception.
+  const auto guarded = [&](int64_t begin, int64_t end) {
+    try {
+      work(begin, end);
+    } catch (const std::bad_alloc&) {
+      out_of_memory = true;
+    }
+  };
+  context->device()->tensorflow_cpu_worker_threads()->workers->ParallelFor(
+      total, ThreadPool::SchedulingParams::Fixed(std::max<int64_t>(block, 1)), guarded);
+  if (out_of_memory) throw std::bad_alloc();
+}
+
+// Blocks of rows: a few for each thread, but none so small that the rows it shares with its neighbours would dominate.
+inline int64_t RowBlock(OpKernelContext* context, const blade::ImageShape& shape, int64_t shared_rows) {
+  constexpr int64_t kBlocksPerThread = 4, kLeastPixels = 8192;
+  const int64_t threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
+  const int64_t pixels = std::max<int64_t>(shape.w * shape.c, 1);
+  return std::max({shape.rows() / (threads * kBlocksPerThread), 4 * shared_rows, kLeastPixels / pixels});
+}
+
+// The first position in row-major order of all that the blocks report.
+class FirstWrong {
+ public:
+  void Report(int64_t position) {
+    if (position == blade::kSelectionInRange) return;
+    int64_t first = first_.load(std::memory_order_relaxed);
+    while (position < first && !first_.compare_exchange_weak(first, position, std::memory_order_relaxed)) {
+    }
+  }
+  absl::Status Status(const blade::ImageShape& shape, int64_t k, const Tensor& selection) const {
+    return first_ == kNone ? absl::OkStatus() : OutOfRange(shape, k, selection, first_);
+  }
+
+ private:
+  static constexpr int64_t kNone = INT64_MAX;
+  std::atomic<int64_t> first_{kNone};
+};
+
+class BladeKernel : public OpKernel {
+ public:
+  explicit BladeKernel(OpKernelConstruction* context) : OpKernel(context) {
+    const std::string error = blade::ChosenSimdLevel(&level_);
+    OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
+  }
+
+  void Compute(OpKernelContext* context) final {
+    try {
+      Run(context);
+    } catch (const std::bad_alloc&) {
+      context->CtxFailure(absl::ResourceExhaustedError(absl::StrCat(name(), ": out of memory for its scratch")));
+    }
+  }
+
+ protected:
+  virtual void Run(OpKernelContext* context) = 0;
+  blade::SimdLevel level() const { return level_; }
+
+ private:
+  blade::SimdLevel level_;
+};
+
+}  // namespace blade_tf
+
+#endif  // BLADE_TF_KERNEL_H_
