@@ -12,11 +12,15 @@ if any(os.path.basename(a).startswith("blade-") or a.startswith("blade_tf.cli") 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+from blade_tf.flux import BladeFlux
 from blade_tf.integrate import euler, evolve, midpoint, sum_rates, trajectory
-from blade_tf.layers import Blade
-from blade_tf.models import BladeRate, EvolutionModel, load, load_pretrained, pretrained_names
-from blade_tf.ops import blade_filter, blade_select, implementation
+from blade_tf.layers import Blade, ConvexBlade
+from blade_tf.models import EvolutionModel, load, load_pretrained, pretrained_names
+from blade_tf.ops import blade_filter, blade_filter_soft, implementation
+from blade_tf.pairs import BladePairs
 from blade_tf.pdes import PDES, TVFlow, solve
+from blade_tf.rates import BladeRate, FluxRate, PairsRate
+from blade_tf.select_ops import SoftSelection, blade_select, blade_select_soft
 from blade_tf.selection import Selection, quantile_thresholds
 
 __version__ = "0.1.0"
@@ -24,12 +28,20 @@ __version__ = "0.1.0"
 __all__ = [
     "PDES",
     "Blade",
+    "BladeFlux",
+    "BladePairs",
     "BladeRate",
+    "ConvexBlade",
     "EvolutionModel",
+    "FluxRate",
+    "PairsRate",
     "Selection",
+    "SoftSelection",
     "TVFlow",
     "blade_filter",
+    "blade_filter_soft",
     "blade_select",
+    "blade_select_soft",
     "euler",
     "evolve",
     "implementation",

@@ -11,6 +11,8 @@ from typing import Any
 
 import ml_collections
 
+from blade_tf import names
+
 __all__ = ["check", "default", "differences"]
 
 GRAY = 1 / 255
@@ -27,27 +29,52 @@ POSITIVE = (
     "train.batch",
     "train.crop",
     "train.learning_rate",
+    "train.fit_sequences",
+    "train.fit_iterations",
     "train.checkpoint_every",
     "train.summary_every",
     "train.validate_every",
 )
-NOT_NEGATIVE = ("seed", "train.steps", "train.warmup_steps", "train.ridge", "train.whitening_ridge")
+NOT_NEGATIVE = (
+    "seed",
+    "train.steps",
+    "train.warmup_steps",
+    "train.ridge",
+    "train.whitening_ridge",
+    "train.patience",
+)
 
 
-def default() -> ml_collections.ConfigDict:
-    """The paper's form of BLADE for TV flow; lengths in pixels of the operating grid, intensities in [0, 1]."""
+# Parameters, time step of the reference, and its steps per frame.
+EQUATIONS: dict[str, tuple[dict[str, float], float, int]] = {
+    "tv_flow": ({"epsilon": 0.1 * GRAY}, 0.005 * GRAY, 255),
+    "perona_malik": ({"c": 10 * GRAY}, 0.0125, 80),
+    "ced": ({"rho": 1.0, "alpha": 0.01, "contrast": 1e4 * GRAY**4}, 0.025, 20),
+    "cahn_hilliard": ({"gamma": 0.25}, 0.02, 50),
+}
+
+
+def default(equation: str = "tv_flow") -> ml_collections.ConfigDict:
+    """The paper's form of BLADE for an equation; lengths in pixels of the operating grid, intensities in [0, 1].
+
+    Raises:
+      ValueError: for an unknown equation.
+    """
+    if equation not in EQUATIONS:
+        raise ValueError(f"equation: unknown name {equation!r}{names.hint(equation, EQUATIONS)}")
+    parameters, dt, steps = EQUATIONS[equation]
     c = ml_collections.ConfigDict()
-    c.name = "tv_flow_paper"
+    c.name = f"{equation}_paper"
     c.seed = 0
 
     c.pde = ml_collections.ConfigDict()
-    c.pde.name = "tv_flow"
-    c.pde.parameters = ml_collections.ConfigDict({"epsilon": 0.1 * GRAY})
+    c.pde.name = equation
+    c.pde.parameters = ml_collections.ConfigDict(parameters)
 
     c.reference = ml_collections.ConfigDict()
     c.reference.scale = 4  # the reference grid is this much finer than the operating grid
-    c.reference.dt = 0.005 * GRAY
-    c.reference.steps_per_frame = 255  # M of section 2.3: a model's step spans M * dt
+    c.reference.dt = dt
+    c.reference.steps_per_frame = steps  # M of section 2.3: a model's step spans M * dt
     c.reference.frames = 10  # after the initial one
 
     c.data = ml_collections.ConfigDict()
@@ -60,14 +87,24 @@ def default() -> ml_collections.ConfigDict:
     c.data.validation_every = 5  # every 5th photograph is for validation
 
     c.model = ml_collections.ConfigDict()
-    c.model.form = "plain"
-    c.model.footprint = (5, 5)
+    c.model.form = "plain"  # or "convex", "flux", "pairs": see blade_tf.forms
+    c.model.footprint = (5, 5)  # (R, S); S even for the form "flux", none for "pairs"
+    c.model.tied = True  # "flux": one bank for both directions
+    c.model.antisymmetric = True  # "flux": filters of differences, half the coefficients
+    c.model.functions = ("identity",)  # "flux": a bank for each of these functions of u, see blade_tf.rates
     c.model.method = "euler"
+    # Thresholds between the bins of each feature: given, or else at these quantiles of the training data. Along the
+    # feature that `soft` names, if any, they are the centres of the bins instead.
     c.model.selection = ml_collections.ConfigDict()
     c.model.selection.orientations = 24
     c.model.selection.rho = 1.0
-    c.model.selection.strength_quantiles = (0.5, 0.8)  # thresholds at these quantiles of the training data
+    c.model.selection.soft = ""
+    c.model.selection.strength_quantiles = (0.5, 0.8)
     c.model.selection.coherence_quantiles = (1 / 3, 2 / 3)
+    c.model.selection.intensity_quantiles = ()
+    c.model.selection.strength_thresholds = ()
+    c.model.selection.coherence_thresholds = ()
+    c.model.selection.intensity_thresholds = ()
 
     c.train = ml_collections.ConfigDict()
     c.train.steps = 1500
@@ -78,11 +115,15 @@ def default() -> ml_collections.ConfigDict:
     c.train.betas = (0.9, 0.99)
     c.train.loss = "log_mse"
     c.train.feature_model = ""  # for the loss "features": a file that keras.models.load_model reads
+    c.train.fit_sequences = 200  # the least-squares start takes at most so many of the training sequences
+    c.train.fit_iterations = 60  # at most, of L-BFGS
     c.train.ridge = 1e-5  # of the least-squares start, relative to each bin's mean eigenvalue
     c.train.whitening_ridge = 1e-3  # likewise, of the coordinates that the end-to-end training works in
     c.train.checkpoint_every = 200
     c.train.summary_every = 100
-    c.train.validate_every = 500
+    c.train.validate_every = 500  # the best of these states, by the validation photographs, is the one that is kept
+    c.train.patience = 0  # stop after so many of them without a better one; 0: never
+    c.train.average = False  # try averages with the least-squares filters too
 
     return c.lock()
 

@@ -72,7 +72,7 @@ def _psnr_by_step(trained: models.Trained, frames: np.ndarray) -> dict[str, list
     for row, label in (
         ("single_filter", "one filter"),
         ("least_squares", "BLADE, least squares"),
-        ("filters", "BLADE, end to end"),
+        ("trained", "BLADE, end to end"),
     ):
         psnr = summaries.psnr_by_step(trained.model(row, "trajectory"), frames[np.newaxis])
         series[label] = psnr[0].tolist()
@@ -143,7 +143,8 @@ def demo(output: str | os.PathLike[str]) -> pathlib.Path:
     smooth = apply.apply_image(shipped.model(), colour, steps=20)
     for name, pixels in (("coffee_before", colour), ("coffee_after", smooth)):
         image_io.write_image(out / f"{name}.png", image_io.Image(pixels))
-    mosaic = report.filter_mosaic(shipped.weights["filters"], shipped.spec["selection"]["orientations"])
+    bank, orientations = shipped.model().rates[0].mosaic()
+    mosaic = report.filter_mosaic(bank, orientations)
     image_io.write_image(out / "filters.png", image_io.Image(mosaic.astype(np.float32) / 255))
 
     psnr = {row["name"]: row["psnr"] for row in results["rows"]}
@@ -211,7 +212,7 @@ def demo(output: str | os.PathLike[str]) -> pathlib.Path:
                 "coherence. Red adds, blue subtracts. Strong coherent structure is smoothed along the edge, not "
                 "across it."
             ),
-            report.figure(mosaic, f"{len(shipped.weights['filters'])} filters of 5 x 5.", wide=True),
+            report.figure(mosaic, f"{len(bank)} filters of 5 x 5.", wide=True),
         ],
         "Time": [
             report.table(

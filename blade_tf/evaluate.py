@@ -1,13 +1,12 @@
-"""The evaluation of a model against the reference solver, beside the classical scheme and simpler filters."""
+"""The evaluation of a model against the reference solver, beside classical schemes and simpler filters."""
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
 import os
 import pathlib
-import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ml_collections
@@ -15,131 +14,160 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from blade_tf import baselines, files, image_io, metrics, models, parallel, report
-from blade_tf.data import prepare, reference
+from blade_tf import baselines, files, image_io, metrics, models, references, report
+from blade_tf.data import reference
 
-__all__ = ["ROWS", "evaluate", "predictors", "reference_sequences", "score", "table"]
+__all__ = ["Row", "cells", "compare", "evaluate", "long_run", "rows", "score", "statistics", "stress_images", "summary", "table"]
 
-ROWS = {
+WHAT = {
     "identity": "doing nothing",
     "coarse_10": "classical scheme on the operating grid, as many steps as BLADE",
-    "coarse_10_tuned": "the same, tuned on the validation photographs",
-    "coarse_converged": "classical scheme, converged in time",
+    "coarse_10_tuned": "classical scheme, as many steps as BLADE, tuned on the validation photographs",
+    "coarse_converged": "classical scheme on the operating grid, converged in time",
     "coarse_tuned": "classical scheme, any number of steps, tuned on the validation photographs",
     "single_filter": "one fixed filter, least squares",
     "least_squares": "BLADE, least squares",
     "blade": "BLADE, trained end to end",
 }
+TUNED = "classical scheme, tuned on the validation photographs"
 LONG_RUN = 300
 _OWN_CONFIG = "a trained model comes with its own; give one for a .keras file alone"
 
 Predictor = Callable[[tf.Tensor], tf.Tensor]
+Scores = dict[str, dict[str, tuple[float, float]]]
 
 
-def predictors(
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of the table: what it is, and what computes the state at the stopping time from the input [N, H, W, C]."""
+
+    what: str
+    predict: Predictor
+
+
+def rows(
     config: ml_collections.ConfigDict, model: models.EvolutionModel, trained: models.Trained | None
-) -> dict[str, Predictor]:
-    """For each row of the table, what computes the state at the stopping time from the input [N, H, W, C]."""
+) -> dict[str, Row]:
+    """The rows of the table by name, in its order; without a trained model those that need no more than the other two.
 
-    def coarse(steps: int, time_scale: float = 1.0, **parameters: float) -> Predictor:
-        return lambda u: reference.coarse_sequence(u, config, steps, time_scale=time_scale, **parameters)
+    Each of `trained.baselines` makes a row of its name.
+    """
 
-    rows: dict[str, Predictor] = {
-        "identity": tf.identity,
-        "coarse_10": coarse(config.reference.frames),
-        "coarse_converged": coarse(baselines.converged_steps(config)),
+    def coarse(
+        what: str, steps: int, scheme: str | None = None, time_scale: float = 1.0, parameters: Mapping[str, float] = {}
+    ) -> Row:
+        def predict(u: tf.Tensor) -> tf.Tensor:
+            return reference.coarse_sequence(
+                u, config, steps, scheme=scheme, time_scale=time_scale, **parameters
+            )
+
+        return Row(f"{what} ({scheme or config.pde.name}, {steps} steps)", predict)
+
+    found = {
+        "identity": Row(WHAT["identity"], tf.identity),
+        "coarse_10": coarse(WHAT["coarse_10"], config.reference.frames),
+        "coarse_converged": coarse(WHAT["coarse_converged"], baselines.converged_steps(config)),
+        "blade": Row(WHAT["blade"], model.evolve),
     }
     if trained:
-        for row in ("coarse_10_tuned", "coarse_tuned"):
-            tuned = trained.baselines[row]
-            rows[row] = coarse(tuned["steps"], tuned["time_scale"], **tuned["parameters"])
-        rows["single_filter"] = trained.model("single_filter").evolve
-        rows["least_squares"] = trained.model("least_squares").evolve
-    rows["blade"] = model.evolve
-    return {row: rows[row] for row in ROWS if row in rows}
-
-
-def _reference(config_json: str, folder: str, name: str, target: str, refine: int) -> str:
-    config = ml_collections.ConfigDict(json.loads(config_json))
-    image = image_io.luma(image_io.read_image(pathlib.Path(folder, name)).pixels)
-    if min(image.shape[:2]) < 11 * config.reference.scale:
-        raise image_io.ImageError(
-            f"{name}: expected at least {11 * config.reference.scale} pixels a side, got {image.shape[1]} x "
-            f"{image.shape[0]}"
-        )
-    files.write_npz(target, {"frames": reference.reference_sequence(image, config, refine)})
-    return name
-
-
-def _reference_or_reason(*job: Any) -> tuple[str, str | None]:
-    try:
-        return _reference(*job), None
-    except image_io.ImageError as error:
-        return job[2], str(error)
-
-
-def reference_sequences(
-    config: ml_collections.ConfigDict,
-    images: str | os.PathLike[str],
-    cache: str | os.PathLike[str],
-    workers: int | None = None,
-    refine: int = 1,
-    only: Collection[str] | None = None,
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Reference sequences of a folder of photographs, solved in parallel or read from `cache`.
-
-    Returns:
-      The sequences [frames + 1, H, W, 1] by the photographs' names, and the reasons for those left out.
-    """
-    folder, cache = pathlib.Path(images), pathlib.Path(cache)
-    cache.mkdir(parents=True, exist_ok=True)
-    relevant = {key: value for key, value in prepare.relevant(config).items() if key in ("pde", "reference")}
-    targets = {}
-    for path in image_io.find_images(folder):
-        name = path.relative_to(folder).as_posix()
-        if only is not None and name not in only:
-            continue
-        key = json.dumps([relevant, refine, hashlib.sha256(path.read_bytes()).hexdigest()])
-        targets[name] = cache / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    missing = [
-        (json.dumps(relevant), str(folder), name, str(target), refine)
-        for name, target in targets.items()
-        if not target.exists()
-    ]
-    done = parallel.run(_reference_or_reason, missing, workers=workers, description="reference", unit="image")
-    left_out = {name: reason for name, reason in done if reason}
-    sequences = {}
-    for name, target in targets.items():
-        if name not in left_out:
-            try:
-                with np.load(target, allow_pickle=False) as archive:
-                    sequences[name] = archive["frames"]
-            except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-                raise ValueError(f"output: {target} is damaged, delete it: {error}") from error
-    return sequences, left_out
+        found["blade"] = Row(f"{WHAT['blade']} ({trained.spec['form']})", model.evolve)
+        for name, tuned in trained.baselines.items():
+            what = WHAT.get(name, TUNED)
+            found[name] = coarse(
+                what, tuned["steps"], tuned.get("scheme"), tuned["time_scale"], tuned["parameters"]
+            )
+        for name in ("single_filter", "least_squares"):
+            found[name] = Row(WHAT[name], trained.model(name).evolve)
+    places = {name: place for place, name in enumerate(WHAT)}
+    return {name: found[name] for name in sorted(found, key=lambda name: places.get(name, places["coarse_tuned"]))}
 
 
 def score(predicted: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
-    """PSNR and SSIM of one state [H, W, C], unclipped, for intensities of range 1."""
+    """PSNR and SSIM of one state [H, W, C], unclipped, for intensities of range 1; NaN for one that is not finite."""
+    if not np.isfinite(predicted).all():
+        return np.nan, np.nan
     pair = expected[np.newaxis], predicted[np.newaxis]
     return float(metrics.psnr(*pair)[0]), float(metrics.ssim(*pair)[0])
 
 
-def _summary(name: str, scores: list[tuple[float, float]]) -> dict[str, Any]:
-    psnr, ssim = np.array(scores).T
-    return {"name": name, "psnr": psnr.mean(), "psnr_std": psnr.std(), "psnr_worst": psnr.min(), "ssim": ssim.mean()}
+def compare(
+    table_rows: Mapping[str, Row],
+    sequences: Mapping[str, np.ndarray],
+    observe: Callable[[str, np.ndarray, dict[str, np.ndarray], Scores], None] | None = None,
+) -> Scores:
+    """PSNR and SSIM of each row on each photograph, with one photograph at a time in memory.
+
+    Args:
+      table_rows: what `rows` returns, or some of it.
+      sequences: reference sequences, such as `References`.
+      observe: called for each photograph with its name, its sequence, the rows' states and the scores so far.
+    """
+    scores: Scores = {row: {} for row in table_rows}
+    for name in tqdm.tqdm(sequences, desc="evaluate", unit="image"):
+        frames = sequences[name]
+        states = {row: entry.predict(tf.constant(frames[:1])).numpy()[0] for row, entry in table_rows.items()}
+        for row, state in states.items():
+            scores[row][name] = score(state, frames[-1])
+        if observe:
+            observe(name, frames, states, scores)
+    return scores
 
 
-def _long_run(model: models.EvolutionModel, inputs: list[np.ndarray]) -> dict[str, Any]:
+def statistics(scores: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
+    """Mean, standard deviation and worst PSNR and mean SSIM over photographs, NaN if a state was not finite on some."""
+    psnr, ssim = np.array(list(scores.values())).T
+    return {
+        "psnr": psnr.mean(),
+        "psnr_std": psnr.std(),
+        "psnr_worst": psnr.min(),
+        "ssim": ssim.mean(),
+        "diverged": int(np.isnan(psnr).sum()),
+    }
+
+
+def summary(table_rows: Mapping[str, Row], scores: Scores) -> list[dict[str, Any]]:
+    """What metrics.json says of each row: see `evaluate`."""
+    found = []
+    blade = np.array([psnr for psnr, _ in scores["blade"].values()])
+    for name, row in table_rows.items():
+        psnr = np.array([psnr for psnr, _ in scores[name].values()])
+        entry = {"name": name, "what": row.what, **statistics(scores[name])}
+        if name != "blade":
+            # NaN is never the nearer one.
+            nearer = (blade > psnr) | (np.isnan(psnr) & ~np.isnan(blade))
+            entry |= {"blade_gain": blade.mean() - psnr.mean(), "blade_nearer": int(nearer.sum())}
+        found.append(entry)
+    return found
+
+
+def stress_images() -> dict[str, list[np.ndarray]]:
+    """Images unlike photographs, [H, W, 1] in [0, 1]: noise, gray and black-and-white, and step edges in some
+    directions.
+    """
+    rng = np.random.default_rng(0)
+    shape = 96, 96, 1
+    y, x, _ = np.mgrid[: shape[0], : shape[1], :1]
+    noise = [rng.random(shape), rng.integers(0, 2, shape)]
+    edges = [x < 48, y < 48, x + 2 * y < 144, (x // 12 + y // 12) % 2]
+    return {
+        "noise": [image.astype(np.float32) for image in noise],
+        "edges": [image.astype(np.float32) for image in edges],
+    }
+
+
+def long_run(model: models.EvolutionModel, images: Iterable[np.ndarray]) -> dict[str, Any]:
+    """300 steps from each of some images [H, W, C]: whether all states are finite, the largest excess over the range of
+    the image that a state came from, and the largest change of its mean.
+    """
     overshoots, drifts = [0.0], [0.0]
-    for u in inputs:
+    for u in images:
         final = model.evolve(tf.constant(u[np.newaxis]), LONG_RUN).numpy()[0].astype(np.float64)
         overshoots += [final.max() - u.max(), u.min() - final.min()]
         drifts.append(abs(final.mean() - u.mean(dtype=np.float64)))
     # Unlike Python's, numpy's maximum of NaN is NaN.
     overshoot, drift = np.max(overshoots), np.max(drifts)
     finite = bool(np.isfinite(overshoot) and np.isfinite(drift))
-    return {"steps": LONG_RUN, "finite": finite, "overshoot": overshoot, "mean_drift": drift}
+    return {"finite": finite, "overshoot": overshoot, "mean_drift": drift}
 
 
 def evaluate(
@@ -149,6 +177,7 @@ def evaluate(
     *,
     config: ml_collections.ConfigDict | None = None,
     workers: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Evaluates a model on photographs against the reference, at the stopping time.
 
@@ -157,14 +186,18 @@ def evaluate(
     Args:
       model: what `blade_tf.load` takes. A .keras file holds no config and no simpler filters: `config` is used then,
         and the rows that need them are left out.
-      images: a folder of photographs, used as they are.
-      output: receives metrics.json, pictures/ and reference/, which later runs reuse.
+      images: a folder of photographs, used as they are. One at a time is in memory, and one for each process while the
+        references are solved.
+      output: receives metrics.json and pictures/.
       config: for a .keras file alone; see `blade_tf.config`.
       workers: number of processes for the reference.
+      cache: keeps the reference sequences for later runs; by default output/reference.
 
     Returns:
       What metrics.json holds: "model", "images" (their number), "rows" (mean, standard deviation and worst PSNR in dB,
-      mean SSIM), "long_run" (300 steps: the largest excess over the input's range, and the largest change of a mean),
+      mean SSIM, on how many photographs the state was not finite; but for BLADE's own row, by how much BLADE's mean
+      PSNR is higher, and on how many photographs), "long_run" (300 steps: the largest excess over the input's range and
+      the largest change of a mean, for the photographs, noise and step edges), "stable_dt" (of the model),
       "reference_convergence" (PSNR in dB of the reference against itself with half the time step, first photograph),
       "per_image", "left_out".
 
@@ -184,62 +217,81 @@ def evaluate(
     if not np.isclose(reached, wanted, rtol=1e-6, atol=0):
         raise ValueError(f"model: its {loaded.steps} steps end at {reached:g}, the config's reference at {wanted:g}")
     out = pathlib.Path(output)
-    sequences, left_out = reference_sequences(config, images, out / "reference", workers)
+    out.mkdir(parents=True, exist_ok=True)
+    cache = pathlib.Path(cache) if cache else out / "reference"
+    sequences = references.reference_sequences(config, images, cache, workers)
     if not sequences:
-        raise ValueError(f"images: no usable photograph in {images}: {json.dumps(left_out)}")
+        raise ValueError(f"images: no usable photograph in {images}: {json.dumps(sequences.left_out)}")
     first = next(iter(sequences))
-    refined, _ = reference_sequences(config, images, out / "reference", workers, refine=2, only=[first])
+    refined = references.reference_sequences(config, images, cache, workers, refine=2, only=[first])
 
-    rows = predictors(config, loaded, trained)
-    scores: dict[str, dict[str, tuple[float, float]]] = {row: {} for row in rows}
-    for name, frames in tqdm.tqdm(sequences.items(), desc="evaluate", unit="image"):
-        states = {row: predict(tf.constant(frames[:1])).numpy()[0] for row, predict in rows.items()}
-        for row, state in states.items():
-            scores[row][name] = score(state, frames[-1])
-        picture = report.side_by_side(
+    def picture(name: str, frames: np.ndarray, states: dict[str, np.ndarray], scores: Scores) -> None:
+        sheet = report.side_by_side(
             [frames[0], frames[-1], states["blade"], report.error_image(states["blade"], frames[-1], 10.0)],
             ["input", "reference", f"BLADE, {scores['blade'][name][0]:.2f} dB", "10 x difference"],
         )
         path = out / "pictures" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        image_io.write_image(path, image_io.Image(picture.astype(np.float32) / 255))
+        image_io.write_image(path, image_io.Image(sheet.astype(np.float32) / 255))
+
+    table_rows = rows(config, loaded, trained)
+    scores = compare(table_rows, sequences, picture)
+    inputs = {"photographs": (sequences[name][0] for name in sequences), **stress_images()}
     results = {
         "model": trained.name if trained else str(model),
         "images": len(sequences),
-        "rows": [_summary(row, list(values.values())) for row, values in scores.items()],
-        "long_run": _long_run(loaded, [frames[0] for frames in sequences.values()]),
+        "rows": summary(table_rows, scores),
+        "long_run": {"steps": LONG_RUN} | {kind: long_run(loaded, found) for kind, found in inputs.items()},
+        "stable_dt": loaded.stable_dt,
         "reference_convergence": {first: score(sequences[first][-1], refined[first][-1])[0]},
         "per_image": scores,
-        "left_out": left_out,
+        "left_out": sequences.left_out,
     }
     files.write_json(out / "metrics.json", results)
     return results
 
 
+def _against(results: dict[str, Any]) -> str:
+    """Which rows BLADE is nearer to the reference than, by the mean PSNR."""
+    others = [row for row in results["rows"] if row["name"] != "blade"]
+    if results["rows"][-1]["diverged"]:
+        return "BLADE diverges"
+    ahead = [row["name"] for row in others if row["diverged"] or row["blade_gain"] > 0]
+    behind = [f"{row['name']} ({-row['blade_gain']:.2f} dB nearer)" for row in others if row["name"] not in ahead]
+    text = f"BLADE is nearer to the reference than {', '.join(ahead) or 'no other row'}"
+    return f"{text}; not nearer than {', '.join(behind)}" if behind else text
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """PSNR, its standard deviation and worst, and SSIM as text."""
+    if row["diverged"]:
+        return ["diverged", "-", "-", "-"]
+    return [f"{row['psnr']:.2f}", f"{row['psnr_std']:.2f}", f"{row['psnr_worst']:.2f}", f"{row['ssim']:.4f}"]
+
+
 def table(results: dict[str, Any]) -> str:
     """The rows of `evaluate`'s results as text."""
-    rows = [
-        [
-            row["name"],
-            f"{row['psnr']:.2f}",
-            f"{row['psnr_std']:.2f}",
-            f"{row['psnr_worst']:.2f}",
-            f"{row['ssim']:.4f}",
-            ROWS[row["name"]],
-        ]
-        for row in results["rows"]
-    ]
-    text = report.text_table(["row", "PSNR", "std", "worst", "SSIM", "what it is"], rows)
-    run = results["long_run"]
-    lines = [
+    lines = []
+    for row in results["rows"]:
+        ahead = "-" if row["name"] == "blade" else f"{row['blade_nearer']}"
+        what = row["what"] + (f"; diverged on {row['diverged']}" if row["diverged"] else "")
+        lines.append([row["name"], *cells(row), ahead, what])
+    text = [
         f"{results['model']} on {results['images']} photographs, PSNR in dB against the reference at the stopping time",
-        text,
-        f"{run['steps']} steps: {'finite' if run['finite'] else 'NOT FINITE'}, "
-        f"range exceeded by {run['overshoot']:.2g}, mean changed by {run['mean_drift']:.2g}",
+        report.text_table(["row", "PSNR", "std", "worst", "SSIM", "BLADE nearer on", "what it is"], lines),
+        _against(results),
     ]
-    lines += [
+    for kind, run in results["long_run"].items():
+        if kind != "steps":
+            text.append(
+                f"{results['long_run']['steps']} steps, {kind}: {'finite' if run['finite'] else 'NOT FINITE'}, "
+                f"range exceeded by {run['overshoot']:.2g}, mean changed by {run['mean_drift']:.2g}"
+            )
+    if results["stable_dt"]:
+        text.append(f"maximum principle proved for steps up to {results['stable_dt']:g}")
+    text += [
         f"reference against itself with half its time step: {psnr:.1f} dB ({name})"
         for name, psnr in results["reference_convergence"].items()
     ]
-    lines += [f"left out {name}: {reason}" for name, reason in results["left_out"].items()]
-    return "\n".join(lines)
+    text += [f"left out {name}: {reason}" for name, reason in results["left_out"].items()]
+    return "\n".join(text)

@@ -20,6 +20,8 @@ __all__ = [
     "gaussian_smooth",
     "luma",
     "pad_replicate",
+    "scharr_divergence",
+    "scharr_gradient",
 ]
 
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
@@ -132,6 +134,31 @@ def flux_difference(flux: TensorLike, axis: int, grid_step: float = 1.0) -> tf.T
     return difference / grid_step
 
 
+def scharr_gradient(image: TensorLike, grid_step: float = 1.0) -> tuple[tf.Tensor, tf.Tensor]:
+    """Derivatives along x and y by the rotation-optimised filters `[-3 0 3; -10 0 10; -3 0 3] / 32` and its transpose.
+
+    Divided by grid_step; borders are replicated. [N, H, W, C] each.
+
+    Source: Weickert, Scharr, "A scheme for coherence-enhancing diffusion filtering with optimized rotation
+    invariance", Journal of Visual Communication and Image Representation 13, 2002.
+    """
+    u = _float_nhwc(image)
+    along_x, along_y = (_central(_across(u, 3 - axis), axis, 1) / grid_step for axis in (2, 1))
+    return along_x, along_y
+
+
+def scharr_divergence(flux_x: TensorLike, flux_y: TensorLike, grid_step: float = 1.0) -> tf.Tensor:
+    """Minus the adjoint of `scharr_gradient`: the same filters, summed over the two fluxes given at the pixels.
+
+    In the interior these are the filters themselves. At the border the flux is continued by its negative along its
+    own direction, so that none crosses the border, and by replication across. The sum over the image is 0.
+    """
+    total: Any = 0
+    for flux, axis in ((_float_nhwc(flux_x, "flux_x"), 2), (_float_nhwc(flux_y, "flux_y"), 1)):
+        total += _central(_across(flux, 3 - axis), axis, -1) / grid_step
+    return total
+
+
 def gaussian_kernel(sigma: float, radius: int | None = None) -> np.ndarray:
     """Sampled Gaussian exp(-k^2 / (2 sigma^2)), k = -radius..radius, of sum 1; float64 [2 radius + 1].
 
@@ -183,6 +210,19 @@ def _smooth_axis(image: tf.Tensor, half: Sequence[float], axis: int) -> tf.Tenso
         # Not a chain of additions: the graph optimiser would merge and reorder them.
         out = out - -half[k] * (before + after)
     return out
+
+
+def _across(u: tf.Tensor, axis: int) -> tf.Tensor:
+    """[3 10 3] / 16 along an axis, replicated borders."""
+    p = _pad_axis(u, axis, 1, 1)
+    return (3 / 16) * (_shifted(p, axis, 0, 2) + _shifted(p, axis, 2, 0)) + (10 / 16) * u
+
+
+def _central(u: tf.Tensor, axis: int, sign: int) -> tf.Tensor:
+    """(u[i+1] - u[i-1]) / 2 along an axis; beyond the border stands `sign` times the border pixel."""
+    first, last = (u[:, :1], u[:, -1:]) if axis == 1 else (u[:, :, :1], u[:, :, -1:])
+    p = tf.concat([sign * first, u, sign * last], axis)
+    return 0.5 * (_shifted(p, axis, 2, 0) - _shifted(p, axis, 0, 2))
 
 
 def _pad_axis(image: tf.Tensor, axis: int, before: int, after: int) -> tf.Tensor:

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-__all__ = ["NormalEquations", "difference_basis", "patch_differences"]
+__all__ = ["NormalEquations", "difference_basis", "face_basis", "patches"]
 
 
 def difference_basis(footprint: tuple[int, int]) -> np.ndarray:
@@ -18,14 +18,28 @@ def difference_basis(footprint: tuple[int, int]) -> np.ndarray:
     return basis
 
 
-def patch_differences(image: np.ndarray, footprint: tuple[int, int]) -> np.ndarray:
-    """Differences of each pixel's neighbours to it, borders replicated: float32 [N, H, W] -> [N * H * W, R * S - 1]."""
+def face_basis(footprint: tuple[int, int], antisymmetric: bool) -> np.ndarray:
+    """B [R * S, D] of face-centred filters that sum to 0: h = B a.
+
+    Antisymmetric: D = R * S / 2, one coefficient a difference of two pixels that mirror each other through the face's
+    centre, far side minus near side; otherwise D = R * S - 1, differences to the pixel on the far side of the face.
+    """
     rows, columns = footprint
-    pad = ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2))
-    patches = np.lib.stride_tricks.sliding_window_view(np.pad(image, pad, mode="edge"), footprint, axis=(1, 2))
-    patches = patches.reshape(-1, rows * columns)
-    centre = rows * columns // 2
-    return np.delete(patches, centre, axis=1) - patches[:, centre : centre + 1]
+    if not antisymmetric:
+        return difference_basis(footprint)
+    index = np.arange(rows * columns).reshape(rows, columns)
+    near, far = index[:, : columns // 2].ravel(), index[::-1, ::-1][:, : columns // 2].ravel()
+    basis = np.zeros((rows * columns, len(near)))
+    basis[near, np.arange(len(near))] = -1.0
+    basis[far, np.arange(len(near))] = 1.0
+    return basis
+
+
+def patches(image: np.ndarray, footprint: tuple[int, int]) -> np.ndarray:
+    """Each pixel's neighbourhood, borders replicated: [N, H, W] -> [N, H, W, R * S]; even sizes centre on faces."""
+    pad = [(0, 0)] + [((size - 1) // 2, size // 2) for size in footprint]
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(image, pad, mode="edge"), footprint, axis=(1, 2))
+    return windows.reshape(*image.shape, footprint[0] * footprint[1])
 
 
 @dataclasses.dataclass
@@ -84,6 +98,12 @@ class NormalEquations:
         damping = self._damping(ridge)[:, None]
         gram = self.gram + damping[..., None] * np.eye(len(prior))
         return np.linalg.solve(gram, (self.moment + damping * prior)[..., None])[..., 0]
+
+    def inverse_root(self, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+        """W [K, D, D] with W^T (gram + damping) W = 1, and the damping along its columns: [K, D]."""
+        damping = self._damping(ridge)
+        values, vectors = np.linalg.eigh(self.gram + damping[:, None, None] * np.eye(self.gram.shape[1]))
+        return vectors / np.sqrt(values)[:, None, :], damping[:, None] / values
 
     def whitening(self, ridge: float) -> np.ndarray:
         """W [K, D, D] = (mean of x x^T in the bin + damping)^(-1/2), 0 for a bin without pixels.

@@ -18,50 +18,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import files, integrate, names, ops
-from blade_tf.layers import Blade
-from blade_tf.selection import Selection
+from blade_tf import files, forms, integrate, names, ops, rates
 
-__all__ = ["BladeRate", "EvolutionModel", "Trained", "load", "load_pretrained", "load_trained", "pretrained_names"]
+__all__ = ["EvolutionModel", "Trained", "load", "load_pretrained", "load_trained", "pretrained_names"]
 
 PRETRAINED = pathlib.Path(__file__).with_name("pretrained")
-FORMAT = 1
-
-
-@keras.saving.register_keras_serializable("blade_tf")
-class BladeRate(keras.layers.Layer):
-    """BLADE(u) (eqs 2.1-2.5) as a rate: at each pixel the filter that the selection layer chooses for u.
-
-    Args:
-      selection: a `Selection`.
-      blade: a `Blade` with at least `selection.num_bins` filters.
-      **kwargs: of keras.layers.Layer.
-    """
-
-    def __init__(self, selection: Selection, blade: Blade, **kwargs: Any) -> None:
-        # Without autocasting: the state and the selection keep the image's precision, the bank alone has the policy's.
-        super().__init__(**{"autocast": False} | kwargs)
-        if blade.num_filters < selection.num_bins:
-            raise ValueError(f"blade: expected at least {selection.num_bins} filters, got {blade.num_filters}")
-        self.selection = selection
-        self.blade = blade
-        self.supports_jit = not ops.uses_native()
-        self.built = True
-
-    def call(self, image: tf.Tensor) -> tf.Tensor:
-        return tf.cast(self.blade(image, self.selection(image)), image.dtype)
-
-    def compute_output_spec(self, image: Any) -> keras.KerasTensor:
-        return keras.KerasTensor(image.shape, image.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
-        return super().get_config() | {"selection": serialize(self.selection), "blade": serialize(self.blade)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> BladeRate:
-        parts = {key: keras.saving.deserialize_keras_object(config[key]) for key in ("selection", "blade")}
-        return cls(**config | parts)
+FORMAT = 2
 
 
 @keras.saving.register_keras_serializable("blade_tf")
@@ -80,7 +42,11 @@ class EvolutionModel(keras.Model):
       **kwargs: of keras.Model.
 
     Raises:
-      ValueError: for no rates, a step that is not positive, a negative number of steps, or an unknown method or output.
+      ValueError: for no rates, a step that is not positive or beyond the bound of a rate that is stable by proof, a
+        negative number of steps, or an unknown method or output.
+
+    Attributes:
+      stable_dt: the longest step at which the model's only rate obeys a maximum principle by proof; None without one.
     """
 
     def __init__(
@@ -100,13 +66,22 @@ class EvolutionModel(keras.Model):
         self.rates: list[Any] = [rates] if callable(rates) else list(rates)
         if not self.rates:
             raise ValueError("rates: expected at least one, got none")
-        self.dt = _positive("dt", dt)
+        bounds = [getattr(rate, "stable_dt", None) for rate in self.rates]
+        # Each rate's bound is about that rate alone: a sum of several has none.
+        self.stable_dt: float | None = bounds[0] if len(bounds) == 1 and method == "euler" else None
+        self.dt = self._provable(_positive("dt", dt))
         self.steps = _count("steps", steps)
         self.method = method
         self.output_form = output
         # Chosen here, not at the first call: it decides whether `compile` may ask for XLA.
         self.supports_jit = not ops.uses_native()
         self.built = True
+
+    def _provable(self, dt: float) -> float:
+        """dt, or ValueError if it is beyond the bound of a model that is stable by proof."""
+        if self.stable_dt is not None and dt > self.stable_dt * (1 + 1e-6):
+            raise ValueError(f"dt: expected at most {self.stable_dt:g}, where this model's proof ends, got {dt:g}")
+        return dt
 
     def rate(self, u: tf.Tensor, extra: Sequence[Callable[[tf.Tensor], tf.Tensor]] = ()) -> tf.Tensor:
         """du/dt: the sum of the model's rates and further ones."""
@@ -130,7 +105,8 @@ class EvolutionModel(keras.Model):
 
         Raises:
           TypeError: for an image that is not of a float type.
-          ValueError: for a wrong rank, or steps or dt that make no sense.
+          ValueError: for a wrong rank, steps or dt that make no sense, or a dt beyond the bound of a model that is
+            stable by proof (tf.errors.InvalidArgumentError where dt is a tensor).
         """
         image = ops.image_tensor(image)
         steps = self.steps if steps is None else steps
@@ -138,6 +114,12 @@ class EvolutionModel(keras.Model):
             steps = _count("steps", steps)
         if dt is not None and not tf.is_tensor(dt):
             dt = _positive("dt", dt)
+            dt = dt if extra else self._provable(dt)
+        elif dt is not None and self.stable_dt is not None and not extra:
+            bound = tf.constant(self.stable_dt * (1 + 1e-6), dt.dtype)
+            message = ["dt: expected at most", self.stable_dt, "where this model's proof ends, got", dt]
+            with tf.control_dependencies([tf.debugging.Assert(dt <= bound, message)]):
+                dt = tf.identity(dt)
         return integrate.evolve(lambda u: self.step(u, dt, extra), image, steps)
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
@@ -177,19 +159,33 @@ def _count(name: str, value: Any) -> int:
     return int(value)
 
 
-def _plain(spec: dict[str, Any]) -> BladeRate:
-    selection = Selection(**spec["selection"])
-    return BladeRate(selection, Blade(selection.num_bins, spec["footprint"]))
-
-
-FORMS: dict[str, Callable[[dict[str, Any]], keras.layers.Layer]] = {"plain": _plain}
-
-
 def build(spec: dict[str, Any], output: str = "final") -> EvolutionModel:
-    """A model with zero filters from its spec: form, footprint, selection, method, dt, steps."""
-    if spec["form"] not in FORMS:
-        raise ValueError(f"model.form: expected one of {sorted(FORMS)}, got {spec['form']!r}")
-    return EvolutionModel(FORMS[spec["form"]](spec), spec["dt"], spec["steps"], spec["method"], output)
+    """A model with an untrained bank from its spec: form, selection, method, dt, steps, and what the form needs."""
+    rate = forms.rate(spec)
+    if rate.stable_dt is not None and spec["method"] != "euler":
+        raise ValueError(
+            f"model.method: expected 'euler' for the form {spec['form']!r}, whose proof is about it, got "
+            f"{spec['method']!r}"
+        )
+    return EvolutionModel(rate, spec["dt"], spec["steps"], spec["method"], output)
+
+
+SINGLE_FILTER: dict[str, Any] = {
+    "form": "plain",
+    "footprint": [5, 5],
+    "method": "euler",
+    "selection": {"orientations": 1, "strength_thresholds": [], "coherence_thresholds": [], "rho": 0.0},
+}
+
+
+def set_bank(rate: rates.Rate, bank: dict[str, np.ndarray]) -> None:
+    """Assigns a rate's weights by name; ValueError unless names and shapes are the rate's."""
+    shapes = {name: tuple(variable.shape) for name, variable in rate.bank.items()}
+    got = {name: tuple(value.shape) for name, value in bank.items()}
+    if got != shapes:
+        raise ValueError(f"weights: expected {shapes} for this spec, got {got}")
+    for name, variable in rate.bank.items():
+        variable.assign(bank[name])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +197,8 @@ class Trained:
       spec: what `build` takes.
       config: the config that it was trained with.
       baselines: tuned parameters of the classical schemes that it is compared with.
-      weights: "filters" [K, R, S], and for comparison "least_squares" [K, R, S] and "single_filter" [1, R, S].
+      weights: "trained/NAME" for each weight of the rate's bank, [bins, ...], the same as "least_squares/NAME", and
+        "single_filter/filters" [1, R, S].
     """
 
     name: str
@@ -210,17 +207,28 @@ class Trained:
     baselines: dict[str, Any]
     weights: dict[str, np.ndarray]
 
-    def model(self, weights: str = "filters", output: str = "final") -> EvolutionModel:
-        """The Keras model with the named bank."""
-        bank = self.weights[weights]
-        spec = self.spec
-        if weights == "single_filter":
-            spec = spec | {
-                "selection": {"orientations": 1, "strength_thresholds": [], "coherence_thresholds": [], "rho": 0.0}
-            }
+    def model(self, weights: str = "trained", output: str = "final", luma: bool = True) -> EvolutionModel:
+        """The Keras model with the named weights.
+
+        Args:
+          weights: "trained", "least_squares" or "single_filter".
+          output: as of `EvolutionModel`.
+          luma: select by the luma of colour images instead of the tensor summed over their channels (section 3.4).
+        """
+        spec = (
+            SINGLE_FILTER | {key: self.spec[key] for key in ("dt", "steps")}
+            if weights == "single_filter"
+            else self.spec
+        )
+        spec = {key: value | {"luma": luma} if key.endswith("selection") else value for key, value in spec.items()}
         model = build(spec, output)
-        model.rates[0].blade.filters.assign(bank)
+        set_bank(model.rates[0], self.bank(weights))
         return model
+
+    def bank(self, weights: str = "trained") -> dict[str, np.ndarray]:
+        """The named weights by the names of the rate's bank."""
+        prefix = weights + "/"
+        return {key.removeprefix(prefix): value for key, value in self.weights.items() if key.startswith(prefix)}
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the folder; model.json comes last, with the checksum of weights.npz."""

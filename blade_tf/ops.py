@@ -1,4 +1,4 @@
-"""The operations of BLADE: apply at each pixel one filter of a bank, and choose that filter by local structure.
+"""The operations of BLADE that filter: apply at each pixel the filter of a bank that `blade_tf.select_ops` chose.
 
 Each has a native implementation (C++, threaded by TensorFlow's own pool) and one in stock TensorFlow, which is its
 oracle, its fallback and the form of portable exports. `implementation` chooses; the native one is the default where it
@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import itertools
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import tensorflow as tf
 
 from blade_tf import native, stock
 
-__all__ = ["blade_filter", "blade_select", "implementation", "uses_native"]
+__all__ = ["blade_filter", "blade_filter_soft", "implementation", "uses_native"]
 
 FLOATS = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
-MAX_RHO = 1e4
 
 _chosen: contextvars.ContextVar[str | None] = contextvars.ContextVar("blade_tf_implementation", default=None)
 
@@ -68,11 +64,30 @@ def image_tensor(image: Any) -> tf.Tensor:
     return image
 
 
+def of_shape(name: str, tensor: tf.Tensor, form: str, reference: tf.Tensor, rank: int) -> tf.Tensor:
+    """The tensor; an error, in graphs of unknown shape when they run, unless it has the reference's first `rank` sizes.
+
+    Otherwise axes of length 1 would broadcast.
+    """
+    form = f"{tensor.dtype.name} {form}"
+    _check_rank(name, tensor, form, rank)
+    wanted = reference.shape[:rank]
+    if not tensor.shape.is_compatible_with(wanted):
+        raise ValueError(f"{name}: expected {form} = {list(wanted)}, {_got(tensor)}")
+    if tensor.shape.is_fully_defined() and wanted.is_fully_defined():
+        return tensor
+    sizes = tf.shape(tensor), tf.shape(reference)[:rank]
+    with tf.control_dependencies([tf.debugging.assert_equal(*sizes, f"{name}: expected {form} of the image's sizes")]):
+        return tf.identity(tensor)
+
+
 def blade_filter(image: Any, filters: Any, selection: Any) -> tf.Tensor:
     """Applies at each pixel the filter that the pixel selects, to each channel (eq 2.1).
 
-    `output[n, y, x, c] = sum_{r, s} filters[selection[n, y, x], r, s] image[n, y + r - R // 2, x + s - S // 2, c]`:
-    cross-correlation, the image extended by replicating its border pixels. The cost does not depend on K.
+    `output[n, y, x, c] = sum_{r, s} filters[selection[n, y, x], r, s] image[n, y + r - a, x + s - b, c]`, with
+    a = (R - 1) // 2 and b = (S - 1) // 2: cross-correlation, the image extended by replicating its border pixels. The
+    cost does not depend on K. A footprint of odd size is centred on its pixel; one of even size S covers
+    x - S / 2 + 1 to x + S / 2 and is centred on the face (y, x + 1/2), one of even size R likewise on (y + 1/2, x).
 
     The gradients with respect to the image and the filters are eq 2.9, at the borders the exact adjoint of the
     replicated extension; `selection` has none. The filter is bilinear, and second derivatives are supported too.
@@ -81,7 +96,7 @@ def blade_filter(image: Any, filters: Any, selection: Any) -> tf.Tensor:
 
     Args:
       image: float16, bfloat16, float32 or float64 [N, H, W, C].
-      filters: [K, R, S] of the image's dtype, R and S odd.
+      filters: [K, R, S] of the image's dtype, R and S at least 1.
       selection: int32 [N, H, W], values in [0, K).
 
     Returns:
@@ -89,7 +104,7 @@ def blade_filter(image: Any, filters: Any, selection: Any) -> tf.Tensor:
 
     Raises:
       TypeError: for a wrong dtype.
-      ValueError: for a wrong rank, shapes that do not match, or an even or empty footprint.
+      ValueError: for a wrong rank, shapes that do not match, or an empty footprint.
       tf.errors.InvalidArgumentError: for a selection out of range (the message has its value and position), and for
         shapes that are wrong but unknown until the graph runs.
 
@@ -101,8 +116,8 @@ def blade_filter(image: Any, filters: Any, selection: Any) -> tf.Tensor:
     if filters.dtype != image.dtype:
         raise TypeError(f"filters: expected {image.dtype.name} [K, R, S] like the image, {_got(filters)}")
     _check_rank("filters", filters, f"{image.dtype.name} [K, R, S]", 3)
-    if filters.shape.rank == 3 and any(size is not None and size % 2 == 0 for size in filters.shape[1:]):
-        raise ValueError(f"filters: expected [K, R, S] with odd R and S, {_got(filters)}")
+    if filters.shape.rank == 3 and any(size == 0 for size in filters.shape[1:]):
+        raise ValueError(f"filters: expected [K, R, S] with R and S of at least 1, {_got(filters)}")
     if selection.dtype != tf.int32:
         raise TypeError(f"selection: expected int32 [N, H, W], {_got(selection)}")
     _check_rank("selection", selection, "int32 [N, H, W]", 3)
@@ -113,84 +128,40 @@ def blade_filter(image: Any, filters: Any, selection: Any) -> tf.Tensor:
     return native.library.blade_filter(image=image, filters=filters, selection=selection)
 
 
-def check_thresholds(name: str, thresholds: Sequence[float], low: float, high: float) -> list[float]:
-    """The thresholds as floats; ValueError unless, in float32, they are finite, ascending and within [low, high]."""
-    values = [float(t) for t in thresholds]
-    single = _in_float32(values)
-    finite = all(math.isfinite(t) for t in single) and all(low <= t <= high for t in values)
-    if not finite or any(a >= b for a, b in itertools.pairwise(single)):
-        raise ValueError(f"{name}: expected ascending numbers in [{low:g}, {high:g}], got {values}")
-    return values
+def blade_filter_soft(image: Any, filters: Any, soft: Sequence[Any]) -> tf.Tensor:
+    """Interpolates at each pixel between the outputs of the two filters that it selects.
 
-
-def _in_float32(values: Sequence[float]) -> list[float]:
-    with np.errstate(over="ignore"):
-        return np.asarray(values, np.float32).tolist()
-
-
-def blade_select(
-    image: Any,
-    *,
-    orientations: int = 24,
-    strength_thresholds: Sequence[float],
-    coherence_thresholds: Sequence[float],
-    rho: float = 1.0,
-) -> tf.Tensor:
-    """Chooses at each pixel a filter by the structure tensor's orientation, strength and coherence (section 2.1).
-
-    `index = ori + orientations * (str + n_strength * coh)` (eq 2.5), where n thresholds make n + 1 bins. With J_rho of
-    eqs 2.3-2.4 summed over the channels (central differences and a Gaussian truncated at 3 rho, borders replicated),
-    l1 >= l2 its eigenvalues and w1 the eigenvector of l1:
-
-    - str = number of thresholds t with sqrt(l1) > t; t in intensity per pixel, t >= 0;
-    - coh = number of thresholds q with (sqrt l1 - sqrt l2) / (sqrt l1 + sqrt l2) > q; q in [0, 1];
-    - ori = the bin of width pi / orientations that holds the angle of w1; bin 0 contains the x axis, and is centred on
-      it where `orientations` is even (for odd numbers the bins are turned by a quarter of a bin, so that neither axis
-      is an edge).
-
-    It is computed without square roots or arc tangents: with c = J11 - J22, s = 2 J12, R2 = c^2 + s^2 and tr = J11 +
-    J22, strength is R2 > u |u| for u = 2 t^2 - tr, coherence is R2 > k^2 tr^2 for k = 2 q / (1 + q^2), and orientation
-    compares cross products of (c, s) with the edges' directions. These comparisons, in float32 (float64 for a float64
-    image), are the definition: every implementation agrees exactly away from ties. They are strict, so flat pixels and
-    NaN take bin 0. No gradient.
+    `output = (1 - weight) blade_filter(image, filters, lower) + weight blade_filter(image, filters, upper)`, which is
+    the output of the interpolated filter. The gradients with respect to the image, the filters and the weight are
+    exact. float16 and bfloat16 images are interpolated in float32.
 
     Args:
       image: float16, bfloat16, float32 or float64 [N, H, W, C].
-      orientations: number of orientation bins, at least 1.
-      strength_thresholds: ascending, in intensity per pixel.
-      coherence_thresholds: ascending, in [0, 1].
-      rho: standard deviation of the tensor's smoothing in pixels, at most 10000; 0 smooths nothing.
+      filters: [K, R, S] of the image's dtype, as in `blade_filter`.
+      soft: a `SoftSelection` or another sequence of lower and upper, int32 [N, H, W] in [0, K), and weight, float
+        [N, H, W].
 
     Returns:
-      int32 [N, H, W].
+      A tensor of the image's shape and dtype.
 
     Raises:
-      TypeError: for a wrong dtype.
-      ValueError: for a wrong rank, thresholds that do not ascend or are out of range, `orientations` < 1, rho out of
-        range.
+      TypeError, ValueError, tf.errors.InvalidArgumentError: as `blade_filter`, and for a weight that is not float
+        [N, H, W].
 
-    Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), section 2.1.
+    Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), eq 2.1, for the filter.
     """
-    image = image_tensor(image)
-    if isinstance(orientations, bool) or not isinstance(orientations, int | np.integer) or orientations < 1:
-        raise ValueError(f"orientations: expected an integer of at least 1, got {orientations!r}")
-    strength = check_thresholds("strength_thresholds", strength_thresholds, 0.0, math.inf)
-    coherence = check_thresholds("coherence_thresholds", coherence_thresholds, 0.0, 1.0)
-    bins = int(orientations) * (len(strength) + 1) * (len(coherence) + 1)
-    if bins > tf.int32.max:
-        raise ValueError(f"orientations: expected at most {tf.int32.max} combinations of features, got {bins}")
-    if not 0 <= rho <= MAX_RHO:
-        raise ValueError(f"rho: expected a number in [0, {MAX_RHO:g}], got {rho!r}")
-    # The native operation's attributes are float32 numbers: the stock one takes the same.
-    arguments: dict[str, Any] = {
-        "orientations": int(orientations),
-        "strength_thresholds": _in_float32(strength),
-        "coherence_thresholds": _in_float32(coherence),
-        "rho": _in_float32([rho])[0],
-    }
-    if not uses_native():
-        return tf.stop_gradient(stock.blade_select(image, **arguments))
-    return native.library.blade_select(image=image, **arguments)
+    if not isinstance(soft, list | tuple) or len(soft) != 3:
+        got = f"{len(soft)} parts" if isinstance(soft, list | tuple) else type(soft).__name__
+        raise TypeError(f"soft: expected lower, upper and weight, got {got}")
+    lower, upper, weight = soft
+    image, weight = image_tensor(image), tf.convert_to_tensor(weight)
+    if weight.dtype not in FLOATS:
+        raise TypeError(f"weight: expected float16, bfloat16, float32 or float64 [N, H, W], {_got(weight)}")
+    weight = of_shape("weight", weight, "[N, H, W]", image, 3)
+    compute = tf.float64 if image.dtype == tf.float64 else tf.float32
+    w = tf.cast(weight, compute)[..., tf.newaxis]
+    low, high = (tf.cast(blade_filter(image, filters, chosen), compute) for chosen in (lower, upper))
+    return tf.cast((1 - w) * low + w * high, image.dtype)
 
 
 def _grad_image(filters: tf.Tensor, selection: tf.Tensor, grad: tf.Tensor) -> tf.Tensor:
@@ -224,6 +195,3 @@ def _grad_filters_grad(op: tf.Operation, cotangent: tf.Tensor) -> tuple[tf.Tenso
     image, selection, grad, _ = op.inputs
     forward = native.library.blade_filter(image=image, filters=cotangent, selection=selection)
     return _grad_image(cotangent, selection, grad), None, forward, None
-
-
-tf.no_gradient("BladeSelect")

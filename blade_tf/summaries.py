@@ -37,16 +37,14 @@ class Summaries:
         """Writes what the model does on the validation photographs; returns the mean PSNR of the final step."""
         model, first = self.model, self.validation[:4]
         psnr = psnr_by_step(model, self.validation).mean(0)
-        select = model.rates[0].selection
-        chosen = select(self.validation[:, 0]).numpy().ravel()
-        used = np.bincount(chosen, minlength=select.num_bins)
+        rate = model.rates[0]
+        selections = [part[0] if isinstance(part, list | tuple) else part for part in rate.select(first[:, 0])]
         with self.writer.as_default(step):
             for k, value in enumerate(psnr):
                 tf.summary.scalar(f"validation_psnr/step_{k + 1:02d}", value)
-            tf.summary.histogram("selection", chosen, buckets=select.num_bins)
-            tf.summary.scalar("selection/empty_bins", int((used == 0).sum()))
-            mosaic = report.filter_mosaic(model.rates[0].blade.filters.numpy(), select.orientations)
-            tf.summary.image("filters", mosaic[np.newaxis])
+            for i, chosen in enumerate(selections):
+                tf.summary.histogram(f"selection/{i}", chosen)
+            tf.summary.image("filters", report.filter_mosaic(*rate.mosaic())[np.newaxis])
             predicted = model(first[:, 0]).numpy()[:, -1]
             panels = np.concatenate(
                 [first[:, 0], first[:, -1], predicted, 0.5 + 10 * (predicted - first[:, -1])], axis=2

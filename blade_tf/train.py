@@ -26,6 +26,9 @@ __all__ = ["DivergedError", "TrainingInterruptedError", "train"]
 
 log = logging.getLogger("blade_tf")
 
+DIVERGED_BY = 6.0  # dB on the validation photographs, far beyond what a training that converges fluctuates
+AVERAGES = (0.25, 0.5, 0.75, 1.0)
+
 
 class DivergedError(RuntimeError):
     """The loss is no longer finite; the last good checkpoint is kept."""
@@ -44,15 +47,18 @@ class TrainingInterruptedError(RuntimeError):
 
 
 class _Trainer:
-    """The state of the end-to-end training: the coordinates p, the optimiser, and the model whose filters follow p."""
+    """The state of the end-to-end training: coordinates p of each weight, the optimiser, and the best state so far."""
 
     def __init__(self, start: Start, config: ml_collections.ConfigDict, loss: losses.Loss) -> None:
         self.model = models.build(start.spec, output="trajectory")
-        self.filters = self.model.rates[0].blade.filters
-        self.origin = tf.constant(start.arrays["least_squares"])
-        self.whitening = tf.constant(start.arrays["whitening"])
+        self.bank = self.model.rates[0].bank
+        self.origin = {name: tf.constant(value) for name, value in start.part("least_squares").items()}
+        self.whitening = {name: tf.constant(value) for name, value in start.part("whitening").items()}
         self.loss = loss
-        self.p = keras.Variable(tf.zeros([self.whitening.shape[0], self.whitening.shape[2]]), name="p")
+        self.p = {
+            name: keras.Variable(tf.zeros([w.shape[0], w.shape[2]]), name=f"p_{name}")
+            for name, w in self.whitening.items()
+        }
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0,
             max(config.train.steps - config.train.warmup_steps, 1),
@@ -61,24 +67,51 @@ class _Trainer:
         )
         beta_1, beta_2 = config.train.betas
         self.optimizer = keras.optimizers.Adam(schedule, beta_1, beta_2)
-        self.optimizer.build([self.p])
+        self.optimizer.build(list(self.p.values()))
         self.step = tf.Variable(0, dtype=tf.int64)
-        self.checkpoint = tf.train.Checkpoint(step=self.step, p=self.p.value, optimizer=self.optimizer)
+        self.best = {name: tf.Variable(p.value) for name, p in self.p.items()}
+        self.best_psnr = tf.Variable(-np.inf, dtype=tf.float64)
+        self.waited = tf.Variable(0, dtype=tf.int64)
+        self.checkpoint = tf.train.Checkpoint(
+            step=self.step,
+            p={name: p.value for name, p in self.p.items()},
+            optimizer=self.optimizer,
+            best=self.best,
+            best_psnr=self.best_psnr,
+            waited=self.waited,
+        )
         self.follow()
 
+    def weights(self, name: str, p: tf.Tensor) -> tf.Tensor:
+        """least_squares + whitening p."""
+        origin = self.origin[name]
+        return origin + tf.reshape(tf.linalg.matvec(self.whitening[name], p), origin.shape)
+
     def follow(self) -> None:
-        """Sets the model's filters to least_squares + whitening p."""
-        change = tf.linalg.matvec(self.whitening, self.p.value)
-        self.filters.assign(self.origin + tf.reshape(change, self.filters.shape))
+        """Sets the model's weights to those of p."""
+        for name, variable in self.bank.items():
+            variable.assign(self.weights(name, self.p[name].value))
+
+    def note(self, psnr: float) -> None:
+        """Keeps the state if it is the best so far by the validation photographs."""
+        better = psnr > float(self.best_psnr)
+        self.waited.assign(0 if better else self.waited + 1)
+        if better:
+            self.best_psnr.assign(psnr)
+            for name, best in self.best.items():
+                best.assign(self.p[name].value)
 
     @tf.function
     def update(self, batch: tf.Tensor) -> tf.Tensor:
         """One Adam step on a batch [B, F, H, W, C]; returns the loss before it."""
         with tf.GradientTape() as tape:
             value = self.loss(self.model(batch[:, 0]), batch[:, 1:])
-        (gradient,) = tape.gradient(value, [self.filters.value])
-        gradient = tf.reshape(gradient, self.whitening.shape[:2])
-        self.optimizer.apply([tf.linalg.matvec(self.whitening, gradient, transpose_a=True)], [self.p])
+        gradients = tape.gradient(value, [variable.value for variable in self.bank.values()])
+        found = []
+        for name, gradient in zip(self.bank, gradients, strict=True):
+            flat = tf.reshape(gradient, self.whitening[name].shape[:2])
+            found.append(tf.linalg.matvec(self.whitening[name], flat, transpose_a=True))
+        self.optimizer.apply(found, [self.p[name] for name in self.bank])
         self.follow()
         self.step.assign_add(1)
         return value
@@ -166,8 +199,6 @@ def _train(
         trainer.follow()
     first = int(trainer.step.numpy())
     summaries = Summaries(path / "events", trainer.model, opened.validation)
-    if first == 0:
-        log.info("validation PSNR of the least-squares filters: %.2f dB", summaries.validate(0))
 
     def diverged(what: str, step: int) -> DivergedError:
         kept = (
@@ -177,16 +208,31 @@ def _train(
         )
         return DivergedError(f"{what} at step {step}; {kept}. A smaller train.learning_rate may help.")
 
+    def validate(step: int) -> None:
+        psnr = summaries.validate(step)
+        log.info("step %d: validation PSNR %.2f dB", step, psnr)
+        if not psnr > float(trainer.best_psnr) - DIVERGED_BY:
+            raise diverged(f"the validation PSNR fell from {float(trainer.best_psnr):.2f} to {psnr:.2f} dB", step)
+        trainer.note(psnr)
+
     def save(step: int) -> None:
-        # The loss of a step is that of the filters before it.
-        if not np.isfinite(trainer.filters.numpy()).all():
-            raise diverged("the filters are not finite", step)
+        # The loss of a step is that of the weights before it.
+        if not all(np.isfinite(variable.numpy()).all() for variable in trainer.bank.values()):
+            raise diverged("the weights are not finite", step)
         if manager.latest_checkpoint is None or not manager.latest_checkpoint.endswith(f"-{step}"):
             manager.save(checkpoint_number=step)
 
+    def patient() -> bool:
+        return not 0 < config.train.patience <= int(trainer.waited)
+
+    if first == 0:
+        validate(0)
     progress = tqdm.tqdm(total=config.train.steps, initial=first, unit="step", desc="train")
     with progress, _StopRequest() as stop:
         for step, batch in enumerate(batches.read_ahead(opened.train, first, config), first + 1):
+            if not patient():
+                log.info("stopped at step %d: no better state in %d validations", step - 1, config.train.patience)
+                break
             loss = float(trainer.update(tf.constant(batch)))
             if not np.isfinite(loss):
                 raise diverged(f"the loss is {loss}", step)
@@ -194,17 +240,29 @@ def _train(
             if step % config.train.summary_every == 0:
                 summaries.scalars(step, loss, float(trainer.optimizer.learning_rate))
                 progress.set_postfix(loss=f"{loss:.4f}")
-            if step % config.train.validate_every == 0 and step < config.train.steps:
-                log.info("step %d: validation PSNR %.2f dB", step, summaries.validate(step))
-            if step % config.train.checkpoint_every == 0 or stop.signal:
+            if step % config.train.validate_every == 0 or step == config.train.steps:
+                validate(step)
+            if step % config.train.checkpoint_every == 0 or step == config.train.steps or stop.signal:
                 save(step)
             if stop.signal:
                 raise TrainingInterruptedError(
                     f"stopped by {signal.Signals(stop.signal).name} at step {step}; state saved in {path}",
                     stop.signal,
                 )
-    save(config.train.steps)
     return _finish(path, opened, start, trainer, summaries, config)
+
+
+def _best_weights(trainer: _Trainer, data: batches.Data, average: bool) -> dict[str, np.ndarray]:
+    """Those of the best state, or of the best average of it with the least-squares weights."""
+
+    def weights(part: float) -> dict[str, np.ndarray]:
+        return {name: trainer.weights(name, part * best).numpy() for name, best in trainer.best.items()}
+
+    def score(part: float) -> float:
+        models.set_bank(trainer.model.rates[0], weights(part))
+        return float(psnr_by_step(trainer.model, data.validation)[:, -1].mean())
+
+    return weights(max(AVERAGES, key=score) if average else 1.0)
 
 
 def _finish(
@@ -217,11 +275,9 @@ def _finish(
 ) -> models.Trained:
     coarse = baselines.tune_coarse(data.validation, config)
     quick = baselines.tune_coarse(data.validation, config, (config.reference.frames,))
-    weights = {
-        "filters": trainer.filters.numpy(),
-        "least_squares": start.arrays["least_squares"],
-        "single_filter": start.arrays["single_filter"],
-    }
+    bank = _best_weights(trainer, data, config.train.average)
+    weights = {f"trained/{name}": value for name, value in bank.items()}
+    weights |= {name: value for name, value in start.arrays.items() if not name.startswith("whitening/")}
     plain = json.loads(json.dumps(config.to_dict()))
     trained = models.Trained(
         config.name, start.spec, plain, {"coarse_tuned": coarse, "coarse_10_tuned": quick}, weights
@@ -232,11 +288,15 @@ def _finish(
     trained.model().save(partial)
     partial.rename(path / "model.keras")
     scores = {
-        name: float(psnr_by_step(trained.model(name, "trajectory"), data.validation)[:, -1].mean()) for name in weights
+        name: float(psnr_by_step(trained.model(name, "trajectory"), data.validation)[:, -1].mean())
+        for name in ("trained", "least_squares", "single_filter")
     }
     files.write_json(
-        path / "validation.json", {"psnr": scores | {"coarse_tuned": coarse["psnr"]}, "images": len(data.validation)}
+        path / "validation.json",
+        {
+            "psnr": scores | {"coarse_tuned": coarse["psnr"], "coarse_10_tuned": quick["psnr"]},
+            "images": len(data.validation),
+        },
     )
-    summaries.validate(config.train.steps)
     log.info("validation PSNR: %s", ", ".join(f"{name} {value:.2f} dB" for name, value in scores.items()))
     return trained

@@ -10,11 +10,16 @@ PACKAGE = pathlib.Path(blade_tf.__file__).parent
 
 # Imports point downward: a module may import those of the rows above its own, and its own package.
 LAYERS = [
-    ["config", "files", "image", "image_codecs", "least_squares", "names", "native", "parallel"],
-    ["image_io", "integrate", "losses", "metrics", "structure_tensor"],
-    ["pdes", "report", "stock"],
+    ["files", "image", "image_codecs", "least_squares", "names", "native", "parallel"],
+    ["config", "image_io", "integrate", "losses", "metrics", "structure_tensor"],
+    ["pdes", "report", "select_stock", "stock"],
     ["ops"],
-    ["layers", "selection"],
+    ["layers", "select_ops"],
+    ["selection"],
+    ["flux", "pair_ops"],
+    ["pairs"],
+    ["rates"],
+    ["forms"],
     ["data", "models"],
     ["apply", "baselines", "export", "start", "summaries"],
     ["evaluate", "train"],

@@ -191,3 +191,48 @@ def test_inputs_that_do_not_fit():
     selection[0, 3, 2] = 2
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[0, ?3, ?2\]"):
         layer(np.zeros((1, 4, 4, 1), np.float32), selection)
+
+
+def soft_case(dtype=np.float32):
+    image, selection, filters, _ = planted()
+    weight = np.random.default_rng(5).random(selection.shape).astype(dtype)
+    return image, (selection, selection[::-1].copy(), weight), filters
+
+
+def test_soft_selection_interpolates_between_two_filters():
+    image, soft, filters = soft_case()
+    layer = blade_tf.Blade(4, (3, 3))
+    layer.filters.assign(filters)
+    low, high = (layer(image, chosen).numpy() for chosen in soft[:2])
+    w = soft[2][..., np.newaxis]
+    np.testing.assert_allclose(layer(image, soft), low + w * (high - low), rtol=0, atol=1e-6)
+    for index, weight in ((0, np.zeros_like(soft[2])), (1, np.ones_like(soft[2]))):
+        np.testing.assert_array_equal(layer(image, (*soft[:2], weight)), [low, high][index])
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_soft_selection_in_mixed_precision(policy):
+    dtype, roundoff = POLICIES[policy]
+    image, soft, filters = soft_case()
+    layer = blade_tf.Blade(4, (3, 3), dtype=policy)
+    layer.filters.assign(filters)
+    output = layer(image, soft)
+    assert output.dtype == dtype
+    exact = blade_tf.blade_filter_soft(image.astype("d"), filters.astype("d"), soft).numpy()
+    np.testing.assert_allclose(tf.cast(output, tf.float64), exact, rtol=0, atol=4 * roundoff * np.abs(exact).max())
+
+
+def test_saved_models_take_soft_selections(tmp_path):
+    layer = blade_tf.Blade(4, (3, 3), filters_initializer="glorot_normal")
+    image, weight = keras.Input((None, None, 1)), keras.Input((None, None))
+    lower, upper = keras.Input((None, None), dtype="int32"), keras.Input((None, None), dtype="int32")
+    model = keras.Model([image, lower, upper, weight], layer(image, (lower, upper, weight)))
+    model.save(tmp_path / "model.keras")
+    values, soft, _ = soft_case()
+    expected = layer(values, soft)
+    for found in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        np.testing.assert_allclose(found([values, *soft]), expected, rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match=r"selection: expected a float weight \[N, H, W\], got int32"):
+        layer(image, (lower, upper, upper))
+    with pytest.raises(ValueError, match=r"selection: expected int32 \[N, H, W\], got float32"):
+        layer(image, (lower, weight, weight))

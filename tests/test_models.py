@@ -354,9 +354,9 @@ SPEC = {"form": "plain", "footprint": [3, 5], "method": "euler", "dt": 0.1, "ste
 def trained(name="tv_flow_paper"):
     rng = np.random.default_rng(0)
     weights = {
-        "filters": rng.standard_normal((48, 3, 5)).astype(np.float32) / 20,
-        "least_squares": rng.standard_normal((48, 3, 5)).astype(np.float32) / 20,
-        "single_filter": rng.standard_normal((1, 3, 5)).astype(np.float32) / 20,
+        "trained/filters": rng.standard_normal((48, 3, 5)).astype(np.float32) / 20,
+        "least_squares/filters": rng.standard_normal((48, 3, 5)).astype(np.float32) / 20,
+        "single_filter/filters": rng.standard_normal((1, 5, 5)).astype(np.float32) / 20,
     }
     return models.Trained(name, SPEC, {"seed": 3}, {"coarse_tuned": {"steps": 25}}, weights)
 
@@ -387,10 +387,10 @@ def test_trained_round_trip(tmp_path):
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["model.json", "weights.npz"]
 
 
-@pytest.mark.parametrize("weights", ["filters", "least_squares", "single_filter"])
+@pytest.mark.parametrize("weights", ["trained", "least_squares", "single_filter"])
 def test_trained_models_are_built_from_their_parts(weights):
     u, record = image_of(1, 9, 11, 1), trained()
-    bank = record.weights[weights]
+    bank = record.weights[f"{weights}/filters"]
     state, states = u, record.model(weights, "trajectory")(u)
     for k in range(3):
         selection = blade_tf.blade_select(state, **SELECTION) if len(bank) > 1 else np.zeros((1, 9, 11), np.int32)
@@ -439,7 +439,7 @@ def flip_a_byte(folder):
         (lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe\x00"), "damaged"),
         (lambda folder: damage(folder, lambda r: r.pop("spec")), "spec"),
         (lambda folder: damage(folder, lambda r: r.pop("format")), "format"),
-        (lambda folder: damage(folder, lambda r: r.update(format=2)), "format 2, this version reads format 1"),
+        (lambda folder: damage(folder, lambda r: r.update(format=1)), "format 1, this version reads format 2"),
     ],
 )
 def test_damaged_folders_are_refused(pretrained, harm, message):
@@ -450,10 +450,10 @@ def test_damaged_folders_are_refused(pretrained, harm, message):
 
 def test_weights_that_do_not_fit_the_spec_are_refused(pretrained):
     damage(pretrained, lambda record: record["spec"].update(footprint=[5, 5]))
-    with pytest.raises(ValueError, match=r"\(48, 3, 5\)|\[48, 3, 5\]"):
+    with pytest.raises(ValueError, match=r"weights: expected {'filters': \(48, 5, 5\)} for this spec, got {'filters': \(48, 3, 5\)}"):
         blade_tf.load("tv_flow_paper")
     damage(pretrained, lambda record: record["spec"].update(form="folded"))
-    with pytest.raises(ValueError, match=r"model.form: expected one of \['plain'\], got 'folded'"):
+    with pytest.raises(ValueError, match=r"model.form: unknown form 'folded'"):
         blade_tf.load("tv_flow_paper")
 
 

@@ -36,7 +36,7 @@ def oracle(image, filters, selection):
     rows, columns = filters.shape[1:]
     if image.size == 0:
         return np.zeros(image.shape)
-    pad = ((0, 0), (rows // 2,) * 2, (columns // 2,) * 2, (0, 0))
+    pad = (0, 0), ((rows - 1) // 2, rows // 2), ((columns - 1) // 2, columns // 2), (0, 0)
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(image, pad, "edge"), (rows, columns), (1, 2))
     return np.einsum("nhwcrs,nhwrs->nhwc", windows, filters[selection])
 
@@ -54,12 +54,14 @@ def gradients(image, filters, selection, cotangent):
     return tape.gradient(output, [image, filters], tf.convert_to_tensor(cotangent))
 
 
-def test_oracle_is_eq_2_1_by_loops():
-    image, filters, selection = case((2, 3, 4, 2), (5, 3, 5))
+@pytest.mark.parametrize(("rows", "columns", "above", "left"), [(3, 5, 1, 2), (5, 6, 2, 2), (4, 1, 1, 0), (2, 7, 0, 3)])
+def test_oracle_is_eq_2_1_by_loops(rows, columns, above, left):
+    """Footprints cover x - 2 to x + 2 where S = 5, x - 2 to x + 3 where S = 6."""
+    image, filters, selection = case((2, 3, 4, 2), (5, rows, columns))
     expected = np.zeros(image.shape)
     for n, y, x, c in np.ndindex(image.shape):
-        for r, s in itertools.product(range(3), range(5)):
-            v, u = min(max(y + r - 1, 0), 2), min(max(x + s - 2, 0), 3)
+        for r, s in itertools.product(range(rows), range(columns)):
+            v, u = min(max(y + r - above, 0), 2), min(max(x + s - left, 0), 3)
             expected[n, y, x, c] += filters[selection[n, y, x], r, s] * image[n, v, u, c]
     np.testing.assert_allclose(oracle(image, filters, selection), expected, rtol=1e-13, atol=1e-14)
 
@@ -82,6 +84,18 @@ SHAPES = [
     ((1, 3, 256, 3), (50, 5, 5)),
     ((1, 3, 257, 1), (50, 7, 7)),
     ((1, 2, 515, 2), (3, 11, 5)),
+    ((1, 7, 33, 1), (50, 5, 6)),
+    ((1, 7, 33, 1), (50, 6, 5)),
+    ((1, 4, 259, 2), (7, 5, 6)),
+    ((1, 4, 259, 1), (7, 6, 5)),
+    ((2, 3, 18, 1), (5, 4, 4)),
+    ((1, 3, 17, 1), (5, 2, 8)),
+    ((1, 3, 17, 1), (5, 8, 4)),
+    ((1, 1, 1, 1), (2, 2, 6)),
+    ((1, 2, 3, 2), (3, 10, 8)),
+    ((1, 5, 4, 1), (3, 6, 1)),
+    ((1, 9, 33, 1), (4, 2, 1)),
+    ((1, 9, 33, 1), (4, 1, 2)),
     ((1, 70, 130, 1), (1000, 5, 5)),
     ((2, 40, 50, 3), (216, 5, 5)),
 ]
@@ -97,7 +111,7 @@ EMPTY = [
 
 # The stock operations' arithmetic does not depend on the size.
 SHAPES_OF = [pytest.param("native", *sizes, marks=needs_native) for sizes in SHAPES]
-SHAPES_OF += [("stock", *sizes) for sizes in SHAPES[:9]]
+SHAPES_OF += [("stock", *sizes) for sizes in SHAPES if sizes[0][2] < 20]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -132,10 +146,9 @@ def adjoints(image, filters, cotangent, selection):
     """Eq 2.9 in float64: what each pixel of the extended image contributed to, scattered back to the image."""
     rows, columns = filters.shape[1:]
     h, w = image.shape[1:3]
-    pad = ((0, 0), (rows // 2,) * 2, (columns // 2,) * 2, (0, 0))
+    pad = (0, 0), ((rows - 1) // 2, rows // 2), ((columns - 1) // 2, columns // 2), (0, 0)
     extended = np.pad(image, pad, "edge")
-    y = np.pad(np.arange(h), rows // 2, "edge")
-    x = np.pad(np.arange(w), columns // 2, "edge")
+    y, x = np.pad(np.arange(h), pad[1], "edge"), np.pad(np.arange(w), pad[2], "edge")
     image_gradient, filters_gradient = np.zeros(image.shape), np.zeros(filters.shape)
     for r, s in np.ndindex(rows, columns):
         tap = filters[:, r, s][selection][..., np.newaxis] * cotangent
@@ -161,10 +174,11 @@ def test_empty_images_and_banks(shape, filters, dtype, implementation):
 
 
 @needs_native
-def test_native_and_stock_agree_on_a_photograph():
+@pytest.mark.parametrize("footprint", [(5, 5), (5, 6)])
+def test_native_and_stock_agree_on_a_photograph(footprint):
     image = skimage.data.astronaut()[np.newaxis, ::2, ::2].astype(np.float32) / 255
     selection = blade_tf.blade_select(image, strength_thresholds=[0.01, 0.04], coherence_thresholds=[0.3, 0.6])
-    filters = (np.random.default_rng(0).standard_normal((216, 5, 5)) / 25).astype(np.float32)
+    filters = (np.random.default_rng(0).standard_normal((216, *footprint)) / 25).astype(np.float32)
 
     def results(name, dtype):
         with blade_tf.implementation(name):
@@ -181,22 +195,28 @@ def test_native_and_stock_agree_on_a_photograph():
 
 
 @BOTH
-@pytest.mark.parametrize("footprint", [(1, 1), (3, 3), (5, 5), (7, 3), (1, 9), (15, 15)])
+@pytest.mark.parametrize(
+    "footprint", [(1, 1), (3, 3), (5, 5), (7, 3), (1, 9), (15, 15), (5, 6), (6, 5), (2, 8), (4, 4)]
+)
 def test_constant_selection_is_scipy_correlation(footprint, implementation):
     image, filters, _ = case((1, 11, 9, 1), (4, *footprint))
     output = blade_tf.blade_filter(image, filters, np.full((1, 11, 9), 2, np.int32))
-    expected = scipy.ndimage.correlate(image[0, :, :, 0], filters[2], mode="nearest")
+    # SciPy's origin of even sizes is the pixel right of or below the middle.
+    origin = [-1 if size % 2 == 0 else 0 for size in footprint]
+    expected = scipy.ndimage.correlate(image[0, :, :, 0], filters[2], mode="nearest", origin=origin)
     np.testing.assert_allclose(output[0, :, :, 0], expected, rtol=1e-12, atol=1e-13)
 
 
 @BOTH
+@pytest.mark.parametrize(("footprint", "above", "left"), [((3, 5), 1, 2), ((4, 2), 1, 0)])
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float32, tf.float64])
-def test_a_filter_of_one_tap_shifts_the_image_exactly(dtype, implementation):
+def test_a_filter_of_one_tap_shifts_the_image_exactly(dtype, footprint, above, left, implementation):
     image = tf.cast(np.random.default_rng(0).standard_normal((2, 6, 19, 3)), dtype)
-    bank = tf.cast(np.eye(15).reshape(15, 3, 5), dtype)
-    for k, (r, s) in enumerate(np.ndindex(3, 5)):
+    taps = footprint[0] * footprint[1]
+    bank = tf.cast(np.eye(taps).reshape(taps, *footprint), dtype)
+    for k, (r, s) in enumerate(np.ndindex(*footprint)):
         output = blade_tf.blade_filter(image, bank, tf.fill([2, 6, 19], k))
-        rows, columns = np.clip(np.arange(6) + r - 1, 0, 5), np.clip(np.arange(19) + s - 2, 0, 18)
+        rows, columns = np.clip(np.arange(6) + r - above, 0, 5), np.clip(np.arange(19) + s - left, 0, 18)
         np.testing.assert_array_equal(output, image.numpy()[:, rows][:, :, columns])
 
 
@@ -271,6 +291,10 @@ GRADIENT_CASES = [
     ((1, 2, 3, 1), (2, 7, 5)),
     ((2, 5, 6, 1), (4, 5, 5)),
     ((1, 4, 5, 3), (3, 1, 3)),
+    ((1, 4, 5, 1), (3, 5, 6)),
+    ((1, 5, 4, 1), (3, 6, 5)),
+    ((1, 1, 1, 2), (2, 4, 2)),
+    ((1, 2, 3, 1), (2, 4, 8)),
 ]
 
 
@@ -305,7 +329,15 @@ def test_gradients_agree_with_differences_at_every_pixel_and_tap(shape, bank, im
 
 
 @BOTH
-@pytest.mark.parametrize(("shape", "bank"), [((2, 33, 47, 3), (50, 5, 5)), ((1, 70, 9, 1), (9, 7, 11))])
+@pytest.mark.parametrize(
+    ("shape", "bank"),
+    [
+        ((2, 33, 47, 3), (50, 5, 5)),
+        ((1, 70, 9, 1), (9, 7, 11)),
+        ((1, 33, 47, 2), (50, 5, 6)),
+        ((1, 33, 47, 1), (9, 6, 5)),
+    ],
+)
 def test_adjoint_identities(shape, bank, implementation):
     """<F(z, h), g> = <z, Gz(h, g)> = <h, Gh(z, g)>."""
     image, filters, selection = case(shape, bank)
@@ -379,23 +411,109 @@ def test_forward_mode_is_the_product_rule(implementation):
     np.testing.assert_allclose(accumulator.jvp(output), expected, rtol=1e-12, atol=1e-13)
 
 
+SOFT_CASES = [((2, 5, 6, 2), (4, 3, 5)), ((1, 4, 7, 1), (3, 5, 6)), ((1, 1, 1, 1), (2, 2, 2))]
+
+
+def soft_case(shape, bank):
+    image, filters, lower = case(shape, bank)
+    rng = np.random.default_rng(7)
+    upper = rng.integers(0, bank[0], shape[:3]).astype(np.int32)
+    return image, filters, lower, upper, rng.random(shape[:3])
+
+
 @BOTH
-def test_nan_and_infinity_stay_within_their_stencil(implementation):
-    image, filters, selection = (x.astype(t) for x, t in zip(case((1, 40, 70, 1), (9, 5, 5)), "ffi", strict=True))
+@pytest.mark.parametrize(("shape", "bank"), SOFT_CASES)
+def test_soft_filter_is_that_of_the_interpolated_filters(shape, bank, implementation):
+    image, filters, lower, upper, weight = soft_case(shape, bank)
+    w = weight.ravel()[:, np.newaxis, np.newaxis]
+    of_pixels = (1 - w) * filters[lower.ravel()] + w * filters[upper.ravel()]
+    expected = oracle(image, of_pixels, np.arange(weight.size).reshape(weight.shape))
+    for of_weight in (weight, weight.astype(np.float32)):
+        output = blade_tf.blade_filter_soft(image, filters, (lower, upper, of_weight))
+        assert output.dtype == tf.float64
+        np.testing.assert_allclose(output, expected, rtol=0, atol=1e-12 if of_weight is weight else 1e-6)
+
+
+@BOTH
+@pytest.mark.parametrize(("shape", "bank"), SOFT_CASES)
+def test_soft_gradients_agree_with_differences(shape, bank, implementation):
+    """The output is linear in each of image, filters and weight: central differences are exact."""
+    image, filters, lower, upper, weight = soft_case(shape, bank)
+    sources = [tf.constant(x) for x in (image, filters, weight)]
+    rng = np.random.default_rng(8)
+    cotangent = rng.standard_normal(shape)
+
+    def loss(z, h, w):
+        return tf.reduce_sum(cotangent * blade_tf.blade_filter_soft(z, h, (lower, upper, w)))
+
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        value = loss(*sources)
+    for i, gradient in enumerate(tape.gradient(value, sources)):
+        found, differences = [], []
+        for _ in range(5):
+            direction = rng.standard_normal(gradient.shape)
+            ends = [loss(*[x + sign * direction if j == i else x for j, x in enumerate(sources)]) for sign in (1, -1)]
+            found.append(np.vdot(gradient, direction))
+            differences.append((ends[0] - ends[1]) / 2)
+        np.testing.assert_allclose(found, differences, rtol=1e-10, atol=1e-11)
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
+def test_soft_filter_in_half_precision_is_interpolated_in_float32(dtype, implementation):
+    image, filters, lower, upper, weight = soft_case((2, 5, 6, 2), (4, 3, 5))
+    image, filters, weight = tf.cast(image, dtype), tf.cast(filters, dtype), weight.astype(np.float32)
+    low, high = (tf.cast(blade_tf.blade_filter(image, filters, s), tf.float32) for s in (lower, upper))
+    w = weight[..., np.newaxis]
+    output = blade_tf.blade_filter_soft(image, filters, (lower, upper, weight))
+    np.testing.assert_array_equal(output, tf.cast((1 - w) * low + w * high, dtype))
+
+
+@BOTH
+def test_soft_filter_names_the_wrong_argument(implementation):
+    weight = np.zeros((1, 4, 6), np.float32)
+    for soft, error, message in [
+        (SELECTION, TypeError, "soft: expected lower, upper and weight, got ndarray"),
+        ((SELECTION, SELECTION), TypeError, "soft: expected lower, upper and weight, got 2 parts"),
+        ((SELECTION, SELECTION, SELECTION), TypeError, r"weight: expected float16, .* got int32 \[1, 4, 6\]"),
+        ((SELECTION, SELECTION, weight[0]), ValueError, r"weight: expected float32 \[N, H, W\], got float32 \[4, 6\]"),
+        ((SELECTION, SELECTION, weight[:, :1]), ValueError, r"weight: expected .* = \[1, 4, 6\], got .* \[1, 1, 6\]"),
+        ((SELECTION, weight, weight), TypeError, r"selection: expected int32 .* got float32"),
+    ]:  # fmt: skip
+        with pytest.raises(error, match=message):
+            blade_tf.blade_filter_soft(IMAGE, FILTERS, soft)
+    signature = [tf.TensorSpec([None] * 4), tf.TensorSpec([3, 5, 5]), *[tf.TensorSpec([None] * 3, tf.int32)] * 2]
+    graph = tf.function(
+        lambda z, h, a, b, w: blade_tf.blade_filter_soft(z, h, (a, b, w)),
+        input_signature=[*signature, tf.TensorSpec([None] * 3)],
+    )
+    np.testing.assert_array_equal(graph(IMAGE, FILTERS, SELECTION, SELECTION, weight), IMAGE)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="weight: expected"):
+        graph(IMAGE, FILTERS, SELECTION, SELECTION, weight[:, :, :1])
+
+
+@BOTH
+@pytest.mark.parametrize(("footprint", "origin"), [((5, 5), (0, 0)), ((6, 5), (-1, 0)), ((4, 4), (-1, -1))])
+def test_nan_and_infinity_stay_within_their_stencil(footprint, origin, implementation):
+    arrays = case((1, 40, 70, 1), (9, *footprint))
+    image, filters, selection = (x.astype(t) for x, t in zip(arrays, "ffi", strict=True))
     clean = blade_tf.blade_filter(image, filters, selection).numpy()
     poisoned = np.zeros(image.shape, bool)
     for n, (y, x) in enumerate([(0, 0), (0, 17), (39, 69), (20, 15), (20, 16), (21, 47), (30, 0), (12, 69)]):
         poisoned[0, y, x] = True
         image[0, y, x] = [np.nan, np.inf, -np.inf][n % 3]
     output = blade_tf.blade_filter(image, filters, selection).numpy()
-    reached = scipy.ndimage.maximum_filter(poisoned, (1, 5, 5, 1), mode="nearest")
+    reached = scipy.ndimage.maximum_filter(poisoned, (1, *footprint, 1), mode="nearest", origin=(0, *origin, 0))
     np.testing.assert_array_equal(~np.isfinite(output), reached)
     np.testing.assert_array_equal(output[~reached], clean[~reached])
 
 
 @BOTH
-def test_nan_and_infinity_stay_within_the_adjoint_stencil(implementation):
-    image, filters, selection = (x.astype(t) for x, t in zip(case((1, 20, 70, 1), (200, 5, 5)), "ffi", strict=True))
+@pytest.mark.parametrize("footprint", [(5, 5), (6, 5), (4, 4)])
+def test_nan_and_infinity_stay_within_the_adjoint_stencil(footprint, implementation):
+    arrays = case((1, 20, 70, 1), (200, *footprint))
+    image, filters, selection = (x.astype(t) for x, t in zip(arrays, "ffi", strict=True))
     cotangent = image[:, ::-1].copy()
     clean = gradients(image, filters, selection, cotangent)
     poisoned = np.zeros(image.shape, np.float32)
@@ -416,6 +534,17 @@ def test_nan_and_infinity_stay_within_the_adjoint_stencil(implementation):
     mask = gradients(poisoned, filters, selection, ones(image))[1] > 0
     np.testing.assert_array_equal(np.isnan(by_filters), mask)
     np.testing.assert_array_equal(by_filters[~mask], clean[1][~mask])
+
+
+@BOTH
+@pytest.mark.parametrize("footprint", [(5, 5), (4, 4), (2, 8), (6, 5)])
+def test_a_nan_in_a_filter_stays_with_the_pixels_that_select_it(footprint, implementation):
+    """Filters lie side by side in memory, with no gap where their taps fill the last vector."""
+    arrays = case((1, 12, 70, 1), (9, *footprint))
+    image, filters, selection = (x.astype(t) for x, t in zip(arrays, "ffi", strict=True))
+    filters[4] = np.nan
+    output = blade_tf.blade_filter(image, filters, selection).numpy()
+    np.testing.assert_array_equal(np.isnan(output[..., 0]), selection == 4)
 
 
 @needs_native
@@ -456,9 +585,8 @@ WRONG = [
     ((IMAGE.astype(np.uint8), FILTERS, SELECTION), TypeError, r"image: expected float16, .* got uint8 \[1, 4, 6, 1\]"),
     ((IMAGE, FILTERS[0], SELECTION), ValueError, r"filters: expected float32 \[K, R, S\], got float32 \[5, 5\]"),
     ((IMAGE, FILTERS.astype(np.float64), SELECTION), TypeError, r"filters: expected float32 .* got float64 \[3, 5"),
-    ((IMAGE, FILTERS[:, :4], SELECTION), ValueError, r"filters: expected .* odd R and S, got float32 \[3, 4, 5\]"),
-    ((IMAGE, FILTERS[:, :, :2], SELECTION), ValueError, r"filters: expected .* odd R and S, got float32 \[3, 5, 2\]"),
-    ((IMAGE, FILTERS[:, :0], SELECTION), ValueError, r"filters: expected .* odd R and S, got float32 \[3, 0, 5\]"),
+    ((IMAGE, FILTERS[:, :0], SELECTION), ValueError, r"filters: expected .* at least 1, got float32 \[3, 0, 5\]"),
+    ((IMAGE, FILTERS[:, :, :0], SELECTION), ValueError, r"filters: expected .* at least 1, got float32 \[3, 5, 0\]"),
     ((IMAGE, FILTERS, SELECTION.astype(np.int64)), TypeError, r"selection: expected int32 .* got int64 \[1, 4, 6\]"),
     ((IMAGE, FILTERS, SELECTION.astype(np.float32)), TypeError, r"selection: expected int32 .* got float32"),
     ((IMAGE, FILTERS, SELECTION[0]), ValueError, r"selection: expected int32 \[N, H, W\], got int32 \[4, 6\]"),
@@ -511,7 +639,7 @@ def test_native_gradients_name_the_wrong_argument():
         tf.errors.InvalidArgumentError, match=r"grad: expected .* = \[1, 4, 6, 1\], got float32 \[1, 4, 6, 2\]"
     ):
         library.blade_filter_grad_filters(image=image, selection=SELECTION, grad=other, filters_shape=[3, 5, 5])
-    for shape in ([3, 4, 5], [3, 5, 0], [-1, 5, 5], [3, -5, 5]):
+    for shape in ([3, 0, 5], [3, 5, 0], [-1, 5, 5], [3, -5, 5], [3, -4, 5]):
         with pytest.raises(tf.errors.InvalidArgumentError, match="filters_shape: expected"):
             library.blade_filter_grad_filters(image=image, selection=SELECTION, grad=image, filters_shape=shape)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"filters_shape: expected .* got int32 \[2\]"):

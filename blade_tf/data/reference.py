@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from blade_tf import image as image_lib
-from blade_tf import pdes
+from blade_tf import names, pdes
 
 __all__ = ["coarse_sequence", "reference_sequence"]
 
@@ -42,18 +42,31 @@ def reference_sequence(image: np.ndarray, config: ml_collections.ConfigDict, ref
 
 
 def coarse_sequence(
-    image: Any, config: ml_collections.ConfigDict, steps: int, *, time_scale: float = 1.0, **parameters: float
+    image: Any,
+    config: ml_collections.ConfigDict,
+    steps: int,
+    *,
+    scheme: str | None = None,
+    time_scale: float = 1.0,
+    **parameters: float,
 ) -> tf.Tensor:
-    """The same classical scheme on the operating grid itself: the final state after `steps` equal steps.
+    """A classical scheme on the operating grid itself: the final state after `steps` equal steps.
 
     Args:
       image: [N, H, W, C], the operating grid.
       config: see `blade_tf.config`.
       steps: number of time steps to the stopping time frames * steps_per_frame * dt.
+      scheme: one of `pdes.schemes(config.pde.name)`; by default that of the reference.
       time_scale: multiplies the stopping time.
-      **parameters: replace those of config.pde.
+      **parameters: replace those of config.pde, or are the scheme's own.
+
+    Raises:
+      ValueError: for a scheme of another equation, or an unknown parameter.
     """
     ref = config.reference
+    known = pdes.schemes(config.pde.name)
+    if scheme is not None and scheme not in known:
+        raise ValueError(f"scheme: unknown name {scheme!r} for {config.pde.name}{names.hint(scheme, known)}")
     total = ref.frames * ref.steps_per_frame * ref.dt * time_scale
-    pde = pdes.build(config.pde.name, **{**config.pde.parameters, **parameters})
+    pde = pdes.build(scheme or config.pde.name, **{**config.pde.parameters, **parameters})
     return pdes.solve(pde, image, dt=total / steps, steps=steps)[:, 1]

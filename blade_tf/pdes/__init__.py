@@ -1,4 +1,4 @@
-"""The equations, each with its reference scheme, and their solver."""
+"""The equations, each with its reference scheme and cheaper ones for coarse grids, and their solver."""
 
 from __future__ import annotations
 
@@ -11,44 +11,87 @@ import numpy as np
 import tensorflow as tf
 
 from blade_tf import integrate, names
+from blade_tf.pdes.additive import PeronaMalikAOS, TVFlowAOS
+from blade_tf.pdes.cahn_hilliard import CahnHilliard, CahnHilliardStabilised
+from blade_tf.pdes.coherence_enhancing import CoherenceEnhancing
+from blade_tf.pdes.lattice import CoherenceEnhancingLBR
+from blade_tf.pdes.perona_malik import PeronaMalik
 from blade_tf.pdes.tv_flow import TVFlow
 
-__all__ = ["PDE", "PDES", "TVFlow", "build", "solve"]
+__all__ = [
+    "PDE",
+    "PDES",
+    "CahnHilliard",
+    "CahnHilliardStabilised",
+    "CoherenceEnhancing",
+    "CoherenceEnhancingLBR",
+    "PeronaMalik",
+    "PeronaMalikAOS",
+    "TVFlow",
+    "TVFlowAOS",
+    "build",
+    "schemes",
+    "solve",
+]
 
 
 class PDE(Protocol):
     """What an equation offers: a frozen dataclass of its parameters, with a step on images [N, H, W, C].
+
+    Another scheme of the same equation is a subclass, with further parameters at most.
 
     Attributes:
       conserves_mass: whether the sum over the pixels stays.
       maximum_principle: whether the range of the initial state is never left, for dt up to `stable_dt`.
       static: the parameters that a step needs as numbers, such as a smoothing's width; the others arrive as tensors, so
         that a search over them compiles once.
+      range: the states that the equation is meant for, (lowest, highest); None for all. `solve` computes others too.
     """
 
     conserves_mass: ClassVar[bool]
     maximum_principle: ClassVar[bool]
     static: ClassVar[tuple[str, ...]]
+    range: ClassVar[tuple[float, float] | None]
 
     def step(self, u: tf.Tensor, dt: Any, grid_step: Any) -> tf.Tensor:
         """The next state after a time dt; grid_step is the distance of two pixels."""
 
     def stable_dt(self, grid_step: float) -> float:
-        """The largest dt at which the scheme is proved stable."""
+        """The largest dt at which the scheme is proved stable; infinite where it always is."""
 
 
-PDES: dict[str, Callable[..., PDE]] = {"tv_flow": TVFlow}
+PDES: dict[str, Callable[..., PDE]] = {
+    "tv_flow": TVFlow,
+    "tv_flow_aos": TVFlowAOS,
+    "perona_malik": PeronaMalik,
+    "perona_malik_aos": PeronaMalikAOS,
+    "ced": CoherenceEnhancing,
+    "ced_lbr": CoherenceEnhancingLBR,
+    "cahn_hilliard": CahnHilliard,
+    "cahn_hilliard_stabilised": CahnHilliardStabilised,
+}
+
+
+def _known(name: str) -> Callable[..., PDE]:
+    if name not in PDES:
+        raise ValueError(f"pde: unknown name {name!r}{names.hint(name, PDES)}")
+    return PDES[name]
+
+
+def schemes(name: str) -> list[str]:
+    """The names of an equation's schemes, its reference scheme's first; ValueError for an unknown name."""
+    reference = _known(name)
+    return [name, *(other for other, kind in PDES.items() if kind is not reference and issubclass(kind, reference))]  # type: ignore[arg-type]
 
 
 def build(name: str, **parameters: float) -> PDE:
     """The equation of this name; ValueError for an unknown name or parameter (with the nearest one)."""
-    if name not in PDES:
-        raise ValueError(f"pde: unknown name {name!r}{names.hint(name, PDES)}")
-    known = [field.name for field in dataclasses.fields(PDES[name])]  # type: ignore[arg-type]
+    kind = _known(name)
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     for key in parameters:
         if key not in known:
             raise ValueError(f"pde {name}: unknown parameter {key!r}{names.hint(key, known)}")
-    return PDES[name](**parameters)
+    return kind(**parameters)
 
 
 @functools.lru_cache(maxsize=64)

@@ -19,9 +19,9 @@ def _minmod(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.maximum(tf.minimum(a, b), 0) + tf.minimum(tf.maximum(a, b), 0)
 
 
-def _unit(a: tf.Tensor, b: tf.Tensor, epsilon: Any) -> tf.Tensor:
-    """a / sqrt(a^2 + b^2 + epsilon^2): a component of the regularised unit gradient."""
-    return a * tf.math.rsqrt(a * a + b * b + epsilon * epsilon)
+def _slowness(a: tf.Tensor, b: tf.Tensor, epsilon: Any) -> tf.Tensor:
+    """1 / sqrt(a^2 + b^2 + epsilon^2): one over the regularised gradient."""
+    return tf.math.rsqrt(a * a + b * b + epsilon * epsilon)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,7 @@ class TVFlow:
     conserves_mass: ClassVar[bool] = True
     maximum_principle: ClassVar[bool] = True
     static: ClassVar[tuple[str, ...]] = ()
+    range: ClassVar[tuple[float, float] | None] = None
 
     epsilon: Any = 0.1 / 255
 
@@ -54,15 +55,28 @@ class TVFlow:
         if not tf.is_tensor(self.epsilon) and not 0 < self.epsilon < math.inf:
             raise ValueError(f"epsilon: expected a positive number, got {self.epsilon!r}")
 
-    def rate(self, u: tf.Tensor, grid_step: Any = 1.0) -> tf.Tensor:
-        """du/dt of eq 3.2 for u [N, H, W, C]."""
+    def _faces(self, u: tf.Tensor, grid_step: Any) -> tuple[tuple[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """Difference of two pixels and one over the gradient's magnitude, in intensity per pixel, at the H + 1
+        horizontal and at the W + 1 vertical faces; both borders' are among them, where the difference is 0.
+        """
         epsilon, height, width = self.epsilon * grid_step, tf.shape(u)[1], tf.shape(u)[2]
         p = image_lib.pad_replicate(u, 1, 1, 1, 1)
         dx, dy = p[:, :, 1:] - p[:, :, :-1], p[:, 1:] - p[:, :-1]
-        # Fluxes through the W + 1 vertical and H + 1 horizontal faces; those on the boundary are 0 since there u is
-        # replicated. m at a face is taken at the pixel to its left, or above it.
-        fx = _unit(dx[:, 1:-1], _minmod(dy[:, 1:, : width + 1], dy[:, :-1, : width + 1]), epsilon)
-        fy = _unit(dy[:, :, 1:-1], _minmod(dx[:, : height + 1, 1:], dx[:, : height + 1, :-1]), epsilon)
+        # m at a face is taken at the pixel to its left, or above it.
+        across_x = _minmod(dy[:, 1:, : width + 1], dy[:, :-1, : width + 1])
+        across_y = _minmod(dx[:, : height + 1, 1:], dx[:, : height + 1, :-1])
+        dx, dy = dx[:, 1:-1], dy[:, :, 1:-1]
+        return (dy, _slowness(dy, across_y, epsilon)), (dx, _slowness(dx, across_x, epsilon))
+
+    def diffusivities(self, u: tf.Tensor, grid_step: Any = 1.0) -> tuple[tf.Tensor, tf.Tensor]:
+        """1 / abs(grad u) at the faces between the pixels i and i + 1 along y and along x, [N, H, W, C] each."""
+        (_, along_y), (_, along_x) = self._faces(u, grid_step)
+        return grid_step * along_y[:, 1:], grid_step * along_x[:, :, 1:]
+
+    def rate(self, u: tf.Tensor, grid_step: Any = 1.0) -> tf.Tensor:
+        """du/dt of eq 3.2 for u [N, H, W, C]."""
+        (dy, along_y), (dx, along_x) = self._faces(u, grid_step)
+        fy, fx = dy * along_y, dx * along_x
         return (fx[:, :, 1:] - fx[:, :, :-1] + fy[:, 1:] - fy[:, :-1]) / grid_step
 
     def step(self, u: tf.Tensor, dt: Any, grid_step: Any = 1.0) -> tf.Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["layout", "text_table"]
 
-_NUMBER = re.compile(r"[-+]?[\d.]|[-+]?inf$|nan$|-$")
+_NUMBER = re.compile(r"[-+]?[\d.]|[-+]?inf$|nan$|diverged$|-$")
 
 
 def layout(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[list[str]], list[bool]]:

@@ -38,9 +38,10 @@ int64_t FilterRows(const FilterBank<T>& bank, const ImageShape& shape, const T* 
   using F = ComputeOf<T>;
   if (shape.w == 0) return kSelectionInRange;
   const ScopedFlushSubnormals flush;
-  const auto [k, r, s] = bank.shape();
+  const FilterShape& filters = bank.shape();
+  const auto [k, r, s] = filters;
   const auto& kernels = bank.kernels();
-  RowCache<T> cache(shape, image, r, s / 2);
+  RowCache<T> cache(shape, image, r, filters.left(), filters.right());
   AlignedArray<F> packed((kRun + s - 1) * r);
   std::vector<const F*> rows(static_cast<size_t>(r)), run(static_cast<size_t>(r));
   F out[kRun];
@@ -49,14 +50,15 @@ int64_t FilterRows(const FilterBank<T>& bank, const ImageShape& shape, const T* 
     const int64_t wrong = FirstOutOfRange(selected, shape.w, k);
     if (wrong < shape.w) return row * shape.w + wrong;
     const int64_t y = row % shape.h;
-    for (int64_t i = 0; i < r; ++i) rows[static_cast<size_t>(i)] = cache.Row(row - y + Clamp(y + i - r / 2, shape.h));
+    for (int64_t i = 0; i < r; ++i)
+      rows[static_cast<size_t>(i)] = cache.Row(row - y + Clamp(y + i - filters.above(), shape.h));
     for (int64_t c = 0; c < shape.c; ++c) {
       for (int64_t x = 0; x < shape.w; x += kRun) {
         const int64_t n = std::min(kRun, shape.w - x);
         for (size_t i = 0; i < rows.size(); ++i) run[i] = rows[i] + c * cache.plane() + x;
         if (c == 0) {
           PrefetchRow(selection, row + 1, end, shape.w, x, n);
-          PrefetchRow(image, row + r / 2 + 1, shape.rows(), shape.w * shape.c, x * shape.c, n * shape.c);
+          PrefetchRow(image, row + filters.below() + 1, shape.rows(), shape.w * shape.c, x * shape.c, n * shape.c);
           PrefetchRow(output, row + 1, end, shape.w * shape.c, x * shape.c, n * shape.c);
         }
         kernels.pack(run.data(), r, n + s - 1, packed.get());

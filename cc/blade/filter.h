@@ -15,11 +15,12 @@
 //   dz[n, v, u, c]  = sum_{y, x, r, s : Y = v, X = u} h[sel[n, y, x], r, s] g[n, y, x, c]
 //   dh[k, r, s]     = sum_{n, y, x, c : sel[n, y, x] = k} z[n, Y, X, c] g[n, y, x, c]
 //
-// with Y = y + r - R / 2 and X = x + s - S / 2 clamped to the image: borders are replicated, and dz is the exact
-// adjoint of that.
+// with Y = y + r - (R - 1) / 2 and X = x + s - (S - 1) / 2 clamped to the image: borders are replicated, and dz is the
+// exact adjoint of that. A footprint of odd size is centred on its pixel; one of even size S covers x - S / 2 + 1 to x
+// + S / 2 and is centred on the face x + 1 / 2.
 //
 // T is Half, BFloat16, float or double; Half and BFloat16 are computed and accumulated in float and rounded once. Any
-// size may be 0 or 1; r and s are odd.
+// size may be 0 or 1, but r and s are at least 1.
 //
 // Threads: the functions below work on rows [begin, end) of the n * h rows and may run at the same time on disjoint
 // ranges, which must not be empty. Their results are the same, bit for bit, for any partition into ranges. They depend
@@ -59,8 +60,8 @@ template <typename T>
 int64_t FilterRows(const FilterBank<T>& bank, const ImageShape& shape, const T* image, const int32_t* selection,
                    int64_t begin, int64_t end, T* output);
 
-// Writes rows [begin, end) of `image_grad`, [n, h, w, c]; reads up to r / 2 rows of `grad` and `selection` on either
-// side.
+// Writes rows [begin, end) of `image_grad`, [n, h, w, c]; reads up to r / 2 rows of `grad` and `selection` above
+// and (r - 1) / 2 below them.
 template <typename T>
 int64_t FilterGradImageRows(const FilterBank<T>& bank, const ImageShape& shape, const int32_t* selection, const T* grad,
                             int64_t begin, int64_t end, T* image_grad);

@@ -31,7 +31,7 @@ int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const
   const ScopedFlushSubnormals flush;
   const auto [k, r, s] = filters;
   const auto& kernels = GetKernels<F>(level);
-  RowCache<T> cache(shape, image, r, s / 2), grad_cache(shape, grad, 1, 0);
+  RowCache<T> cache(shape, image, r, filters.left(), filters.right()), grad_cache(shape, grad, 1, 0, 0);
   AlignedArray<F> packed((kRun + s - 1) * r), table(size);
   std::vector<int32_t> terms(static_cast<size_t>(k), 0);
   const TapSums<F> tap_sums = {table.get(), sums, terms.data()};
@@ -41,7 +41,8 @@ int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const
     const int64_t wrong = FirstOutOfRange(selected, shape.w, k);
     if (wrong < shape.w) return row * shape.w + wrong;
     const int64_t y = row % shape.h;
-    for (int64_t i = 0; i < r; ++i) rows[static_cast<size_t>(i)] = cache.Row(row - y + Clamp(y + i - r / 2, shape.h));
+    for (int64_t i = 0; i < r; ++i)
+      rows[static_cast<size_t>(i)] = cache.Row(row - y + Clamp(y + i - filters.above(), shape.h));
     const F* g = grad_cache.Row(row);
     for (int64_t c = 0; c < shape.c; ++c) {
       for (int64_t x = 0; x < shape.w; x += kRun) {
@@ -49,7 +50,7 @@ int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const
         for (size_t i = 0; i < rows.size(); ++i) run[i] = rows[i] + c * cache.plane() + x;
         if (c == 0) {
           PrefetchRow(selection, row + 1, end, shape.w, x, n);
-          PrefetchRow(image, row + r / 2 + 1, shape.rows(), shape.w * shape.c, x * shape.c, n * shape.c);
+          PrefetchRow(image, row + filters.below() + 1, shape.rows(), shape.w * shape.c, x * shape.c, n * shape.c);
           PrefetchRow(grad, row + 1, end, shape.w * shape.c, x * shape.c, n * shape.c);
         }
         kernels.pack(run.data(), r, n + s - 1, packed.get());

@@ -8,22 +8,23 @@
 namespace blade {
 namespace {
 
-// The rows [begin, end) of one image's gradient while they are being summed, one plane a channel, extended by `pad`
-// columns at both ends that are folded back in the end. A window of `capacity` rows that moves down is enough.
+// The rows [begin, end) of one image's gradient while they are being summed, one plane a channel, extended by `left`
+// and `right` columns that are folded back in the end. A window of `capacity` rows that moves down is enough.
 template <typename T>
 class RowSums {
  public:
   using F = ComputeOf<T>;
 
-  RowSums(const ImageShape& shape, int64_t capacity, int64_t pad)
+  RowSums(const ImageShape& shape, int64_t capacity, int64_t left, int64_t right)
       : shape_(shape),
         capacity_(capacity),
-        pad_(pad),
-        plane_(shape.w + 2 * pad),
+        left_(left),
+        right_(right),
+        plane_(left + shape.w + right),
         sums_((capacity + 1) * shape.c * plane_),
         ignored_(sums_.get() + capacity * shape.c * plane_) {}
 
-  // Column -pad of channel 0; channels are plane() apart.
+  // Column -left of channel 0; channels are plane() apart.
   F* Row(int64_t row) { return sums_.get() + row % capacity_ * shape_.c * plane_; }
   F* ignored() { return ignored_; }
   int64_t plane() const { return plane_; }
@@ -33,10 +34,10 @@ class RowSums {
     T* to = image_grad + row * shape_.w * shape_.c;
     for (int64_t c = 0; c < shape_.c; ++c) {
       F* plane = Row(row) + c * plane_;
-      F* first = plane + pad_;
+      F* first = plane + left_;
       F* last = first + shape_.w - 1;
-      for (int64_t i = 1; i <= pad_; ++i) {
-        *first += first[-i];
+      for (int64_t i = 1; i <= right_; ++i) {
+        if (i <= left_) *first += first[-i];
         *last += last[i];
       }
       StorePixels(first, shape_.w, shape_.c, to + c);
@@ -46,7 +47,7 @@ class RowSums {
 
  private:
   ImageShape shape_;
-  int64_t capacity_, pad_, plane_;
+  int64_t capacity_, left_, right_, plane_;
   AlignedArray<F> sums_;
   F* ignored_;
 };
@@ -59,10 +60,11 @@ int64_t FilterGradImageRows(const FilterBank<T>& bank, const ImageShape& shape, 
   using F = ComputeOf<T>;
   if (shape.w == 0) return kSelectionInRange;
   const ScopedFlushSubnormals flush;
-  const auto [k, r, s] = bank.shape();
+  const FilterShape& filters = bank.shape();
+  const auto [k, r, s] = filters;
   const auto& kernels = bank.kernels();
-  RowCache<T> cache(shape, grad, 1, 0);
-  RowSums<T> sums(shape, r, s / 2);
+  RowCache<T> cache(shape, grad, 1, 0, 0);
+  RowSums<T> sums(shape, r, filters.left(), filters.right());
   AlignedArray<F> packed((kRun + s - 1) * r);
   std::vector<F*> rows(static_cast<size_t>(r)), run(static_cast<size_t>(r));
   while (begin < end) {
@@ -70,14 +72,14 @@ int64_t FilterGradImageRows(const FilterBank<T>& bank, const ImageShape& shape, 
     // ascending order.
     const int64_t top = begin / shape.h * shape.h;
     const int64_t stop = std::min(end, top + shape.h);
-    const int64_t bottom = std::min(stop + r / 2, top + shape.h);
+    const int64_t bottom = std::min(stop + filters.above(), top + shape.h);
     int64_t finished = begin;
-    for (int64_t row = std::max(begin - r / 2, top); row < bottom; ++row) {
+    for (int64_t row = std::max(begin - filters.below(), top); row < bottom; ++row) {
       const int32_t* selected = selection + row * shape.w;
       const int64_t wrong = FirstOutOfRange(selected, shape.w, k);
       if (wrong < shape.w) return row * shape.w + wrong;
       for (int64_t i = 0; i < r; ++i) {
-        const int64_t to = top + Clamp(row - top + i - r / 2, shape.h);
+        const int64_t to = top + Clamp(row - top + i - filters.above(), shape.h);
         rows[static_cast<size_t>(i)] = begin <= to && to < stop ? sums.Row(to) : sums.ignored();
       }
       const F* g = cache.Row(row);
@@ -96,7 +98,7 @@ int64_t FilterGradImageRows(const FilterBank<T>& bank, const ImageShape& shape, 
           kernels.unpack_add(packed.get(), r, n + s - 1, run.data());
         }
       }
-      const int64_t complete = row + 1 < bottom ? row - r / 2 + 1 : stop;
+      const int64_t complete = row + 1 < bottom ? row - filters.above() + 1 : stop;
       for (; finished < complete; ++finished) sums.Finish(finished, image_grad);
     }
     begin = stop;

@@ -37,8 +37,8 @@ void MoveToTotal(int64_t k, int64_t stride, const TapSums<F>& sums) {
 // multiple of 16, zeros between R * S and stride. Nothing that a footprint does not contain is ever multiplied into a
 // result, so a NaN or an infinity stays within its stencil.
 //
-// `taps` is R * S, odd. selection[i] * stride must lie within the table. The order of all sums depends on R, S, n and
-// the level alone.
+// `taps` is R * S, at least 1. selection[i] * stride must lie within the table. The order of all sums depends on R, S,
+// n and the level alone.
 template <typename F>
 struct Kernels {
   // packed[x * R + r] = rows[r][x], 0 <= x < n.

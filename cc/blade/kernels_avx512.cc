@@ -57,17 +57,18 @@ struct V {
 namespace blade {
 namespace {
 
-// Between 5 rows of 16 values and 80 packed ones: value l of packed vector v is at column (16 v + l) / 5 of row (16 v +
-// l) % 5.
-struct Interleave5 {
-  int32_t column[5][16];  // of value l of packed vector v
-  __mmask16 from_row[5][5];
-  int32_t lane[5][16];  // in its packed vector, of column l of row r
-  __mmask16 from_vector[5][5];
+// Between kR rows of 16 values and 16 kR packed ones: value l of packed vector v is at column (16 v + l) / kR of row
+// (16 v + l) % kR.
+template <int kR>
+struct Interleave {
+  int32_t column[kR][16];  // of value l of packed vector v
+  __mmask16 from_row[kR][kR];
+  int32_t lane[kR][16];  // in its packed vector, of column l of row r
+  __mmask16 from_vector[kR][kR];
 
-  constexpr Interleave5() : column(), from_row(), lane(), from_vector() {
-    for (int i = 0; i < 80; ++i) {
-      const int v = i / 16, l = i % 16, x = i / 5, r = i % 5;
+  constexpr Interleave() : column(), from_row(), lane(), from_vector() {
+    for (int i = 0; i < 16 * kR; ++i) {
+      const int v = i / 16, l = i % 16, x = i / kR, r = i % kR;
       column[v][l] = x;
       from_row[v][r] = static_cast<__mmask16>(from_row[v][r] | 1u << l);
       lane[r][x] = l;
@@ -75,41 +76,56 @@ struct Interleave5 {
     }
   }
 };
-constexpr Interleave5 kInterleave5;
+template <int kR>
+constexpr Interleave<kR> kInterleave;
 
 // Lane l is lane index[l] of v[i], i the one with bit l in masks[i].
-BLADE_INLINE __m512 Gather5(const __m512* v, const int32_t* index, const __mmask16* masks) {
+template <int kR>
+BLADE_INLINE __m512 Gather(const __m512* v, const int32_t* index, const __mmask16* masks) {
   const __m512i lanes = _mm512_loadu_si512(index);
   __m512 out = _mm512_permutexvar_ps(lanes, v[0]);
-  for (int i = 1; i < 5; ++i) out = _mm512_mask_permutexvar_ps(out, masks[i], lanes, v[i]);
+  for (int i = 1; i < kR; ++i) out = _mm512_mask_permutexvar_ps(out, masks[i], lanes, v[i]);
   return out;
 }
 
-BLADE_TARGET void Pack(const float* const* rows, int64_t r, int64_t n, float* packed) {
-  if (r != 5) return PackColumns(rows, r, 0, n, packed);
+template <int kR>
+BLADE_TARGET void PackRows(const float* const* rows, int64_t n, float* packed) {
   int64_t x = 0;
   for (; x + V::kLanes <= n; x += V::kLanes) {
-    __m512 from[5];
-    for (int i = 0; i < 5; ++i) from[i] = V::Load(rows[i] + x);
-    for (int v = 0; v < 5; ++v) {
-      V::Store(packed + x * 5 + v * V::kLanes, Gather5(from, kInterleave5.column[v], kInterleave5.from_row[v]));
+    __m512 from[kR];
+    for (int i = 0; i < kR; ++i) from[i] = V::Load(rows[i] + x);
+    for (int v = 0; v < kR; ++v) {
+      V::Store(packed + x * kR + v * V::kLanes,
+               Gather<kR>(from, kInterleave<kR>.column[v], kInterleave<kR>.from_row[v]));
     }
   }
-  PackColumns(rows, 5, x, n, packed);
+  PackColumns(rows, kR, x, n, packed);
 }
 
-BLADE_TARGET void UnpackAdd(const float* packed, int64_t r, int64_t n, float* const* rows) {
-  if (r != 5) return UnpackAddColumns(packed, r, 0, n, rows);
+BLADE_TARGET void Pack(const float* const* rows, int64_t r, int64_t n, float* packed) {
+  if (r == 5) return PackRows<5>(rows, n, packed);
+  if (r == 6) return PackRows<6>(rows, n, packed);
+  PackColumns(rows, r, 0, n, packed);
+}
+
+template <int kR>
+BLADE_TARGET void UnpackAddRows(const float* packed, int64_t n, float* const* rows) {
   int64_t x = 0;
   for (; x + V::kLanes <= n; x += V::kLanes) {
-    __m512 from[5];
-    for (int v = 0; v < 5; ++v) from[v] = V::Load(packed + x * 5 + v * V::kLanes);
-    for (int i = 0; i < 5; ++i) {
-      const __m512 sum = Gather5(from, kInterleave5.lane[i], kInterleave5.from_vector[i]);
+    __m512 from[kR];
+    for (int v = 0; v < kR; ++v) from[v] = V::Load(packed + x * kR + v * V::kLanes);
+    for (int i = 0; i < kR; ++i) {
+      const __m512 sum = Gather<kR>(from, kInterleave<kR>.lane[i], kInterleave<kR>.from_vector[i]);
       V::Store(rows[i] + x, _mm512_add_ps(V::Load(rows[i] + x), sum));
     }
   }
-  UnpackAddColumns(packed, 5, x, n, rows);
+  UnpackAddColumns(packed, kR, x, n, rows);
+}
+
+BLADE_TARGET void UnpackAdd(const float* packed, int64_t r, int64_t n, float* const* rows) {
+  if (r == 5) return UnpackAddRows<5>(packed, n, rows);
+  if (r == 6) return UnpackAddRows<6>(packed, n, rows);
+  UnpackAddColumns(packed, r, 0, n, rows);
 }
 
 }  // namespace

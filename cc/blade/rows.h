@@ -68,22 +68,23 @@ void StorePixels(const ComputeOf<T>* values, int64_t n, int64_t channels, T* row
   for (int64_t x = 0; x < n; ++x) row[x * channels] = Storage<T>::Store(values[x]);
 }
 
-// Rows of an image in the type of computation, one plane a channel, extended by `pad` replicated pixels at both ends.
+// Rows of an image in the type of computation, one plane a channel, extended by `left` and `right` replicated pixels.
 // Keeps the last `capacity` rows, enough for any window of that height that moves down.
 template <typename T>
 class RowCache {
  public:
   using F = ComputeOf<T>;
 
-  RowCache(const ImageShape& shape, const T* image, int64_t capacity, int64_t pad)
+  RowCache(const ImageShape& shape, const T* image, int64_t capacity, int64_t left, int64_t right)
       : shape_(shape),
         image_(image),
-        pad_(pad),
-        plane_(shape.w + 2 * pad),
+        left_(left),
+        right_(right),
+        plane_(left + shape.w + right),
         data_(capacity * shape.c * plane_),
         held_(static_cast<size_t>(capacity), -1) {}
 
-  // Column -pad of channel 0 of row `row`, a row of all images together; channels are plane() apart.
+  // Column -left of channel 0 of row `row`, a row of all images together; channels are plane() apart.
   const F* Row(int64_t row) {
     const int64_t slot = row % static_cast<int64_t>(held_.size());
     F* planes = data_.get() + slot * shape_.c * plane_;
@@ -98,17 +99,17 @@ class RowCache {
 
  private:
   void Load(int64_t row, F* planes) {
-    LoadPixels(image_ + row * shape_.w * shape_.c, shape_.w, shape_.c, plane_, planes + pad_);
+    LoadPixels(image_ + row * shape_.w * shape_.c, shape_.w, shape_.c, plane_, planes + left_);
     for (int64_t c = 0; c < shape_.c; ++c) {
       F* plane = planes + c * plane_;
-      std::fill_n(plane, pad_, plane[pad_]);
-      std::fill_n(plane + pad_ + shape_.w, pad_, plane[pad_ + shape_.w - 1]);
+      std::fill_n(plane, left_, plane[left_]);
+      std::fill_n(plane + left_ + shape_.w, right_, plane[left_ + shape_.w - 1]);
     }
   }
 
   ImageShape shape_;
   const T* image_;
-  int64_t pad_, plane_;
+  int64_t left_, right_, plane_;
   AlignedArray<F> data_;
   std::vector<int64_t> held_;
 };

@@ -15,19 +15,65 @@ namespace {
 // Columns at a time: the ring of smoothed rows of a strip stays in the cache nearest to the processor.
 constexpr int64_t kStrip = 256;
 
-std::string ValidateThresholds(const char* name, const std::vector<float>& thresholds, float greatest,
-                               const char* range) {
+std::string List(const std::vector<float>& numbers) {
+  std::ostringstream list;
+  list << "[";
+  for (size_t i = 0; i < numbers.size(); ++i) list << (i > 0 ? ", " : "") << numbers[i];
+  list << "]";
+  return list.str();
+}
+
+struct Range {
+  float least, greatest;
+  const char* text;
+};
+constexpr float kGreatest = std::numeric_limits<float>::max();
+constexpr Range kStrengthRange = {0.0f, kGreatest, " >= 0"}, kCoherenceRange = {0.0f, 1.0f, " in [0, 1]"},
+                kIntensityRange = {-kGreatest, kGreatest, ""};
+
+std::string ValidateNumbers(const char* name, const std::vector<float>& numbers, const Range& range) {
   bool valid = true;
-  for (size_t i = 0; i < thresholds.size(); ++i) {
-    const float t = thresholds[i];
-    valid = valid && std::isfinite(t) && t >= 0 && t <= greatest && (i == 0 || t > thresholds[i - 1]);
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const float t = numbers[i];
+    valid = valid && std::isfinite(t) && t >= range.least && t <= range.greatest && (i == 0 || t > numbers[i - 1]);
   }
   if (valid) return "";
-  std::ostringstream message;
-  message << name << ": expected finite, strictly ascending numbers " << range << ", got [";
-  for (size_t i = 0; i < thresholds.size(); ++i) message << (i > 0 ? ", " : "") << thresholds[i];
-  message << "]";
-  return message.str();
+  return std::string(name) + ": expected finite, strictly ascending numbers" + range.text + ", got " + List(numbers);
+}
+
+std::string ValidateSoft(const SelectParameters& p) {
+  const auto none = [](const char* name, const std::vector<float>& numbers, const char* where) {
+    return numbers.empty() ? "" : std::string(name) + ": expected none where " + where + ", got " + List(numbers);
+  };
+  const auto centers = [&](const Range& range) {
+    if (p.centers.size() >= 2) return ValidateNumbers("centers", p.centers, range);
+    return "centers: expected at least 2, got " + List(p.centers);
+  };
+  std::string error;
+  switch (p.soft) {
+    case SoftFeature::kNone:
+      return none("centers", p.centers, "no feature is soft");
+    case SoftFeature::kOrientation:
+      if (p.orientations < 3) {
+        return "orientations: expected at least 3 where orientation is soft, got " + std::to_string(p.orientations);
+      }
+      return none("centers", p.centers, "orientation is soft");
+    case SoftFeature::kStrength:
+      error = none("strength_thresholds", p.strength_thresholds, "strength is soft");
+      return error.empty() ? centers(kStrengthRange) : error;
+    case SoftFeature::kCoherence:
+      error = none("coherence_thresholds", p.coherence_thresholds, "coherence is soft");
+      return error.empty() ? centers(kCoherenceRange) : error;
+    case SoftFeature::kIntensity:
+      error = none("intensity_thresholds", p.intensity_thresholds, "intensity is soft");
+      return error.empty() ? centers(kIntensityRange) : error;
+  }
+  return error;
+}
+
+// The number of bins of a feature: its centres where it is the soft one.
+int64_t Bins(const SelectParameters& p, SoftFeature feature, const std::vector<float>& thresholds) {
+  return static_cast<int64_t>(p.soft == feature ? p.centers.size() : thresholds.size() + 1);
 }
 
 }  // namespace
@@ -38,17 +84,20 @@ std::string ValidateSelect(const SelectParameters& p) {
     message << "orientations: expected at least 1, got " << p.orientations;
     return message.str();
   }
-  std::string error =
-      ValidateThresholds("strength_thresholds", p.strength_thresholds, std::numeric_limits<float>::max(), ">= 0");
-  if (error.empty()) error = ValidateThresholds("coherence_thresholds", p.coherence_thresholds, 1.0f, "in [0, 1]");
+  std::string error = ValidateNumbers("strength_thresholds", p.strength_thresholds, kStrengthRange);
+  if (error.empty()) error = ValidateNumbers("coherence_thresholds", p.coherence_thresholds, kCoherenceRange);
+  if (error.empty()) error = ValidateNumbers("intensity_thresholds", p.intensity_thresholds, kIntensityRange);
+  if (error.empty()) error = ValidateSoft(p);
   if (!error.empty()) return error;
   constexpr float kGreatestRho = 1e4f;
   if (!(p.rho >= 0 && p.rho <= kGreatestRho)) {
     message << "rho: expected a number in [0, " << kGreatestRho << "], got " << p.rho;
     return message.str();
   }
-  const double filters = static_cast<double>(p.orientations) * static_cast<double>(p.strength_thresholds.size() + 1) *
-                         static_cast<double>(p.coherence_thresholds.size() + 1);
+  double filters = static_cast<double>(p.orientations);
+  filters *= static_cast<double>(Bins(p, SoftFeature::kStrength, p.strength_thresholds));
+  filters *= static_cast<double>(Bins(p, SoftFeature::kCoherence, p.coherence_thresholds));
+  filters *= static_cast<double>(Bins(p, SoftFeature::kIntensity, p.intensity_thresholds));
   if (filters > std::numeric_limits<int32_t>::max()) {
     message << "orientations: expected at most 2147483647 combinations of features, got " << filters;
     return message.str();
@@ -58,35 +107,74 @@ std::string ValidateSelect(const SelectParameters& p) {
 
 template <typename F>
 SelectPlan<F>::SelectPlan(const SelectParameters& p)
-    : orientations(p.orientations), folded(p.orientations % 4 == 0), low_edges(0) {
+    : center(p.center),
+      orientations(p.orientations),
+      strengths(Bins(p, SoftFeature::kStrength, p.strength_thresholds)),
+      coherences(Bins(p, SoftFeature::kCoherence, p.coherence_thresholds)),
+      folded(p.orientations % 4 == 0),
+      low_edges(0),
+      soft(p.soft),
+      soft_stride(0) {
   const double rho = static_cast<double>(p.rho);
-  const int64_t radius = static_cast<int64_t>(std::ceil(3 * rho));
+  const int64_t taps = static_cast<int64_t>(std::ceil(3 * rho));
   std::vector<double> gaussian;
   double sum = 0;
-  for (int64_t k = 0; k <= radius; ++k) {
+  for (int64_t k = 0; k <= taps; ++k) {
     const double x = static_cast<double>(k);
     gaussian.push_back(k == 0 ? 1.0 : std::exp(-x * x / (2 * rho * rho)));
     sum += k == 0 ? gaussian.back() : 2 * gaussian.back();
   }
   for (double w : gaussian) weights.push_back(static_cast<F>(w / sum));
 
+  constexpr double kPi = 3.14159265358979323846;
   const double n = static_cast<double>(orientations);
-  const double phase = orientations % 2 == 0 ? 0.5 : 0.25;
-  for (int64_t j = 0; j < (folded ? orientations / 4 : orientations); ++j) {
+  const bool soft_orientation = soft == SoftFeature::kOrientation;
+  const double phase = soft_orientation ? 0.0 : orientations % 2 == 0 ? 0.5 : 0.25;
+  const int64_t sectors = folded ? orientations / 4 : orientations;
+  for (int64_t j = soft_orientation ? 1 : 0; j < sectors; ++j) {
     const double position = static_cast<double>(j) + phase;
-    const double angle = 2 * 3.14159265358979323846 * position / n;
+    const double angle = 2 * kPi * position / n;
     edge_cos.push_back(static_cast<F>(std::cos(angle)));
     edge_sin.push_back(static_cast<F>(std::sin(angle)));
     if (2 * position < n) ++low_edges;
   }
-  for (float threshold : p.strength_thresholds) {
-    const double t = static_cast<double>(threshold);
-    strength.push_back(static_cast<F>(2 * t * t));
+
+  // In double, and rounded once.
+  const auto strength_bound = [](float t) { return 2 * static_cast<double>(t) * static_cast<double>(t); };
+  const auto coherence_bound = [](float threshold) {
+    const double q = static_cast<double>(threshold), k = 2 * q / (1 + q * q);
+    return k * k;
+  };
+  for (float t : p.strength_thresholds) strength.push_back(static_cast<F>(strength_bound(t)));
+  for (float q : p.coherence_thresholds) coherence.push_back(static_cast<F>(coherence_bound(q)));
+  for (float t : p.intensity_thresholds) intensity.push_back(static_cast<F>(t));
+
+  if (soft_orientation) {
+    soft_stride = 1;
+    for (int64_t i = 0; i < sectors; ++i) {
+      const double angle = 2 * kPi * (static_cast<double>(i) + 0.5) / n;
+      middle_cos.push_back(static_cast<F>(std::cos(angle)));
+      middle_sin.push_back(static_cast<F>(std::sin(angle)));
+    }
+    // Until the next power cannot be seen.
+    const double greatest = std::tan(kPi / (2 * n));
+    const double least = static_cast<double>(std::numeric_limits<F>::epsilon()) / 8;
+    double power = greatest * n / kPi;
+    for (int64_t k = 0; k == 0 || power / static_cast<double>(2 * k + 1) > least; ++k) {
+      arc.push_back(static_cast<F>((k % 2 == 0 ? n : -n) / (kPi * static_cast<double>(2 * k + 1))));
+      power *= greatest * greatest;
+    }
+    return;
   }
-  for (float threshold : p.coherence_thresholds) {
-    const double q = static_cast<double>(threshold);
-    const double k = 2 * q / (1 + q * q);
-    coherence.push_back(static_cast<F>(k * k));
+  const int64_t strides[] = {0, orientations, orientations * strengths, 0, orientations * strengths * coherences};
+  soft_stride = strides[static_cast<int>(soft)];
+  for (size_t i = 0; i + 1 < p.centers.size(); ++i) {
+    const float m = p.centers[i];
+    bound.push_back(static_cast<F>(soft == SoftFeature::kStrength    ? strength_bound(m)
+                                   : soft == SoftFeature::kCoherence ? coherence_bound(m)
+                                                                     : static_cast<double>(m)));
+    origin.push_back(static_cast<F>(m));
+    scale.push_back(static_cast<F>(1 / (static_cast<double>(p.centers[i + 1]) - static_cast<double>(m))));
   }
 }
 
@@ -95,56 +183,86 @@ template struct SelectPlan<double>;
 
 namespace {
 
+// Whole images, or those of one: `upper` and `weight` are null for a selection that is not soft.
+template <typename T>
+struct Selected {
+  int32_t* lower;
+  int32_t* upper;
+  T* weight;
+
+  Selected Image(int64_t pixels) const {
+    return {lower + pixels, upper ? upper + pixels : nullptr, weight ? weight + pixels : nullptr};
+  }
+  void Clear(int64_t begin, int64_t end) const {
+    std::fill(lower + begin, lower + end, 0);
+    if (upper == nullptr) return;
+    std::fill(upper + begin, upper + end, 0);
+    std::fill(weight + begin, weight + end, Storage<T>::Store(0));
+  }
+};
+
 // One strip of columns [left, right) of one image: a ring of the rows of pixels that the differences need, and one of
-// the smoothed tensors that the vertical Gaussian needs.
+// the tensors that the vertical Gaussian needs. The Gaussian runs along the rows first, then along the columns; for
+// kFaceY the other way round.
 template <typename T>
 class Strip {
  public:
   using F = ComputeOf<T>;
 
-  Strip(const SelectPlan<F>& plan, SimdLevel level, const ImageShape& shape)
+  // The tensor's grid is [grid_h, grid_w].
+  Strip(const SelectPlan<F>& plan, SimdLevel level, const ImageShape& shape, int64_t grid_h, int64_t grid_w)
       : plan_(plan),
         kernels_(GetSelectKernels<F>(level)),
         shape_(shape),
+        grid_h_(grid_h),
+        grid_w_(grid_w),
+        columns_first_(plan.center == SelectCenter::kFaceY),
         radius_(plan.radius()),
-        ring_(std::min(2 * radius_ + 1, shape.h)),
+        ring_(std::min(2 * radius_ + 1, grid_h)),
         pixel_plane_(kStrip + 2 * radius_ + 2 + kSelectSlack),
-        tensor_plane_(kStrip + 2 * radius_ + kSelectSlack),
-        smooth_plane_(kStrip + kSelectSlack),
+        wide_plane_(kStrip + 2 * radius_ + kSelectSlack),
+        plane_(kStrip + kSelectSlack),
+        ring_plane_(columns_first_ ? wide_plane_ : plane_),
         pixels_(3 * shape.c * pixel_plane_),
-        tensor_(3 * tensor_plane_),
-        smooth_(ring_ * 3 * smooth_plane_),
-        out_(kStrip + kSelectSlack),
-        window_(static_cast<size_t>(2 * radius_ + 1)) {}
+        row_(3 * wide_plane_),
+        tensors_(ring_ * 3 * ring_plane_),
+        values_(plan.has_intensity() ? ring_ * plane_ : 0),
+        lower_(plane_),
+        upper_(plane_),
+        weight_(plane_),
+        across_(static_cast<size_t>(2 * radius_ + 1)),
+        down_(static_cast<size_t>(2 * radius_ + 1)) {
+    for (int64_t k = 0; k <= 2 * radius_; ++k) across_[static_cast<size_t>(k)] = row_.get() + k;
+  }
 
-  // Rows [begin, end) of the image, of which `selection` is the whole.
-  void Run(const T* image, int64_t left, int64_t right, int64_t begin, int64_t end, int32_t* selection) {
+  // Rows [begin, end) of the grid.
+  void Run(const T* image, int64_t left, int64_t right, int64_t begin, int64_t end, const Selected<T>& selected) {
     image_ = image;
     left_ = left;
     right_ = right;
     // The columns at which the tensor is needed and exists.
     first_ = std::max<int64_t>(left - radius_, 0);
-    last_ = std::min(right + radius_, shape_.w);
+    last_ = std::min(right + radius_, grid_w_);
     int64_t loaded = std::max<int64_t>(std::max<int64_t>(begin - radius_, 0) - 1, 0);
-    int64_t smoothed = std::max<int64_t>(begin - radius_, 0);
+    int64_t made = std::max<int64_t>(begin - radius_, 0);
     for (int64_t y = begin; y < end; ++y) {
-      for (const int64_t needed = std::min(y + radius_, shape_.h - 1); smoothed <= needed; ++smoothed) {
-        for (; loaded <= std::min(smoothed + 1, shape_.h - 1); ++loaded) LoadRow(loaded);
-        SmoothRow(smoothed);
+      for (const int64_t needed = std::min(y + radius_, grid_h_ - 1); made <= needed; ++made) {
+        for (; loaded <= std::min(made + 1, shape_.h - 1); ++loaded) LoadRow(loaded);
+        MakeRow(made);
       }
       for (int64_t k = -radius_; k <= radius_; ++k)
-        window_[static_cast<size_t>(k + radius_)] = Smooth(Clamp(y + k, shape_.h));
+        down_[static_cast<size_t>(k + radius_)] = Tensors(Clamp(y + k, grid_h_));
       PrefetchRow(image_, y + radius_ + 3, shape_.h, shape_.w * shape_.c, left * shape_.c, (right - left) * shape_.c);
-      PrefetchRow(selection, y + 1, end, shape_.w, left, right - left);
-      kernels_.select(window_.data() + radius_, smooth_plane_, plan_, right - left, out_.get());
-      std::copy_n(out_.get(), right - left, selection + y * shape_.w + left);
+      PrefetchRow(selected.lower, y + 1, end, shape_.w, left, right - left);
+      SelectRow(y, selected);
     }
   }
 
  private:
   // Column first_ of channel 0.
   F* Pixels(int64_t y) const { return pixels_.get() + y % 3 * shape_.c * pixel_plane_ + 1; }
-  F* Smooth(int64_t y) const { return smooth_.get() + y % ring_ * 3 * smooth_plane_; }
+  F* Tensors(int64_t y) const { return tensors_.get() + y % ring_ * 3 * ring_plane_; }
+  F* Values(int64_t y) const { return values_.get() + y % ring_ * plane_; }
 
   void LoadRow(int64_t y) {
     F* planes = Pixels(y);
@@ -157,53 +275,104 @@ class Strip {
     }
   }
 
-  void SmoothRow(int64_t y) {
-    F* first = tensor_.get() + first_ - (left_ - radius_);
-    kernels_.tensor(Pixels(Clamp(y - 1, shape_.h)), Pixels(y), Pixels(Clamp(y + 1, shape_.h)), pixel_plane_, shape_.c,
-                    last_ - first_, {first, tensor_plane_});
-    for (int64_t component = 0; component < 3; ++component) {
-      F* plane = tensor_.get() + component * tensor_plane_;
-      F* begin = plane + first_ - (left_ - radius_);
-      F* end = begin + (last_ - first_);
-      std::fill(plane, begin, *begin);
-      std::fill(end, plane + (right_ - left_) + 2 * radius_, *(end - 1));
+  void MakeRow(int64_t y) {
+    const PixelRows<F> rows = {Pixels(Clamp(y - 1, shape_.h)), Pixels(y), Pixels(Clamp(y + 1, shape_.h)), pixel_plane_,
+                               shape_.c};
+    const int64_t margin = first_ - (left_ - radius_);
+    F* tensor = columns_first_ ? Tensors(y) : row_.get();
+    kernels_.tensor[static_cast<int>(plan_.center)](rows, last_ - first_, {tensor + margin, wide_plane_});
+    if (plan_.has_intensity()) {
+      kernels_.intensity[static_cast<int>(plan_.center)](rows, left_ - first_, right_ - left_, Values(y));
     }
-    kernels_.smooth({tensor_.get() + radius_, tensor_plane_}, plan_, right_ - left_, {Smooth(y), smooth_plane_});
+    if (columns_first_) return;
+    ExtendRow();
+    kernels_.smooth_along({row_.get() + radius_, wide_plane_}, plan_, right_ - left_, {Tensors(y), plane_});
+  }
+
+  // Replicates what row_ has in columns [first_, last_).
+  void ExtendRow() {
+    const int64_t begin = first_ - (left_ - radius_), end = begin + last_ - first_;
+    for (int64_t component = 0; component < 3; ++component) {
+      F* plane = row_.get() + component * wide_plane_;
+      std::fill(plane, plane + begin, plane[begin]);
+      std::fill(plane + end, plane + (right_ - left_) + 2 * radius_, plane[end - 1]);
+    }
+  }
+
+  void SelectRow(int64_t y, const Selected<T>& selected) {
+    const int64_t n = right_ - left_, at = y * shape_.w + left_;
+    const F* const* rows = down_.data() + radius_;
+    if (columns_first_) {
+      kernels_.smooth_across(rows, wide_plane_, plan_, n + 2 * radius_, {row_.get(), wide_plane_});
+      ExtendRow();
+      rows = across_.data() + radius_;
+    }
+    const F* values = plan_.has_intensity() ? Values(y) : nullptr;
+    if (plan_.soft == SoftFeature::kNone) {
+      kernels_.select(rows, ring_plane_, values, plan_, n, lower_.get());
+    } else {
+      kernels_.select_soft(rows, ring_plane_, values, plan_, n, {lower_.get(), upper_.get(), weight_.get()});
+      std::copy_n(upper_.get(), n, selected.upper + at);
+      StorePixels(weight_.get(), n, 1, selected.weight + at);
+    }
+    std::copy_n(lower_.get(), n, selected.lower + at);
   }
 
   const SelectPlan<F>& plan_;
   const SelectKernels<F>& kernels_;
   const ImageShape shape_;
-  const int64_t radius_, ring_, pixel_plane_, tensor_plane_, smooth_plane_;
-  AlignedArray<F> pixels_, tensor_, smooth_;
-  AlignedArray<int32_t> out_;
-  std::vector<const F*> window_;
+  const int64_t grid_h_, grid_w_;
+  const bool columns_first_;
+  const int64_t radius_, ring_, pixel_plane_, wide_plane_, plane_, ring_plane_;
+  AlignedArray<F> pixels_, row_, tensors_, values_;
+  AlignedArray<int32_t> lower_, upper_;
+  AlignedArray<F> weight_;
+  std::vector<const F*> across_, down_;
   const T* image_ = nullptr;
   int64_t left_ = 0, right_ = 0, first_ = 0, last_ = 0;
 };
+
+template <typename T>
+void Rows(const SelectPlan<ComputeOf<T>>& plan, SimdLevel level, const ImageShape& shape, const T* image, int64_t begin,
+          int64_t end, const Selected<T>& selected) {
+  if (shape.w == 0) return;
+  const ScopedFlushSubnormals flush;
+  const int64_t grid_h = shape.h - (plan.center == SelectCenter::kFaceY);
+  const int64_t grid_w = shape.w - (plan.center == SelectCenter::kFaceX);
+  Strip<T> strip(plan, level, shape, std::max<int64_t>(grid_h, 1), grid_w);
+  while (begin < end) {
+    const int64_t n = begin / shape.h;
+    const int64_t stop = std::min(end, (n + 1) * shape.h);
+    const int64_t first = begin - n * shape.h, last = stop - n * shape.h, inner = std::min(last, grid_h);
+    const Selected<T> one = selected.Image(n * shape.h * shape.w);
+    for (int64_t left = 0; left < grid_w; left += kStrip) {
+      strip.Run(image + n * shape.h * shape.w * shape.c, left, std::min(left + kStrip, grid_w), first, inner, one);
+    }
+    for (int64_t y = first; y < inner; ++y) one.Clear(y * shape.w + grid_w, (y + 1) * shape.w);
+    for (int64_t y = std::max(first, inner); y < last; ++y) one.Clear(y * shape.w, (y + 1) * shape.w);
+    begin = stop;
+  }
+}
 
 }  // namespace
 
 template <typename T>
 void SelectRows(const SelectPlan<ComputeOf<T>>& plan, SimdLevel level, const ImageShape& shape, const T* image,
                 int64_t begin, int64_t end, int32_t* selection) {
-  if (shape.w == 0) return;
-  const ScopedFlushSubnormals flush;
-  Strip<T> strip(plan, level, shape);
-  while (begin < end) {
-    const int64_t n = begin / shape.h;
-    const int64_t stop = std::min(end, (n + 1) * shape.h);
-    for (int64_t left = 0; left < shape.w; left += kStrip) {
-      strip.Run(image + n * shape.h * shape.w * shape.c, left, std::min(left + kStrip, shape.w), begin - n * shape.h,
-                stop - n * shape.h, selection + n * shape.h * shape.w);
-    }
-    begin = stop;
-  }
+  Rows<T>(plan, level, shape, image, begin, end, {selection, nullptr, nullptr});
+}
+
+template <typename T>
+void SelectSoftRows(const SelectPlan<ComputeOf<T>>& plan, SimdLevel level, const ImageShape& shape, const T* image,
+                    int64_t begin, int64_t end, int32_t* lower, int32_t* upper, T* weight) {
+  Rows<T>(plan, level, shape, image, begin, end, {lower, upper, weight});
 }
 
 #define BLADE_INSTANTIATE(T)                                                                                          \
   template void SelectRows(const SelectPlan<ComputeOf<T>>&, SimdLevel, const ImageShape&, const T*, int64_t, int64_t, \
-                           int32_t*);
+                           int32_t*);                                                                                 \
+  template void SelectSoftRows(const SelectPlan<ComputeOf<T>>&, SimdLevel, const ImageShape&, const T*, int64_t,      \
+                               int64_t, int32_t*, int32_t*, T*);
 BLADE_INSTANTIATE(Half)
 BLADE_INSTANTIATE(BFloat16)
 BLADE_INSTANTIATE(float)

@@ -17,19 +17,42 @@ struct TensorRow {
   int64_t plane;
 };
 
-// The inner loops of SelectRows over n pixels of a row.
+// Rows of pixels above, here and below, whose channels are `plane` apart and have a column -1.
+template <typename F>
+struct PixelRows {
+  const F* above;
+  const F* here;
+  const F* below;
+  int64_t plane, channels;
+};
+
+template <typename F>
+struct SoftRow {
+  int32_t* lower;
+  int32_t* upper;
+  F* weight;
+};
+
+// The inner loops of SelectRows and SelectSoftRows over n pixels or faces of a row.
 template <typename F>
 struct SelectKernels {
-  // J at columns [0, n) of rows above, here and below, whose channels are `plane` apart and have a column -1.
-  void (*tensor)(const F* above, const F* here, const F* below, int64_t plane, int64_t channels, int64_t n,
-                 TensorRow<F> out);
+  // J at columns [0, n), one for each center.
+  void (*tensor[3])(const PixelRows<F>& pixels, int64_t n, TensorRow<F> out);
 
-  // The horizontal Gaussian of J, which has columns [-radius, n + radius).
-  void (*smooth)(TensorRow<F> tensor, const SelectPlan<F>& plan, int64_t n, TensorRow<F> out);
+  // The mean over the channels at columns [first, first + n), one for each center.
+  void (*intensity[3])(const PixelRows<F>& pixels, int64_t first, int64_t n, F* out);
 
-  // The vertical Gaussian of rows[-radius .. radius], each three planes `plane` apart, and the index of each pixel's
-  // filter.
-  void (*select)(const F* const* rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, int32_t* out);
+  // The Gaussian of J along a row, which has columns [-radius, n + radius), and across rows[-radius .. radius], each
+  // three planes `plane` apart.
+  void (*smooth_along)(TensorRow<F> tensor, const SelectPlan<F>& plan, int64_t n, TensorRow<F> out);
+  void (*smooth_across)(const F* const* rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, TensorRow<F> out);
+
+  // The Gaussian of J across rows, and the index of each pixel's filter. `values` are intensities, null where the plan
+  // has none.
+  void (*select)(const F* const* rows, int64_t plane, const F* values, const SelectPlan<F>& plan, int64_t n,
+                 int32_t* out);
+  void (*select_soft)(const F* const* rows, int64_t plane, const F* values, const SelectPlan<F>& plan, int64_t n,
+                      const SoftRow<F>& out);
 };
 
 template <typename F>

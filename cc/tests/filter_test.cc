@@ -26,7 +26,20 @@ TEST_P(FilterTest, ScaledIdentities) {
 
 // Filter t has a single 1, at tap t: each pixel takes the value of the neighbour that it selects, borders replicated.
 TEST_P(FilterTest, Shifts) {
-  for (const auto& [r, s] : {std::pair{1, 1}, {1, 5}, {5, 1}, {3, 3}, {5, 3}, {3, 5}, {5, 5}, {7, 7}, {9, 9}}) {
+  for (const auto& [r, s] : {std::pair{1, 1},
+                             {1, 5},
+                             {5, 1},
+                             {3, 3},
+                             {5, 3},
+                             {3, 5},
+                             {5, 5},
+                             {7, 7},
+                             {9, 9},
+                             {5, 6},
+                             {6, 5},
+                             {4, 4},
+                             {2, 8},
+                             {1, 2}}) {
     for (const ImageShape& shape : {ImageShape{1, 1, 1, 1}, {2, 11, 23, 1}, {1, 4, 300, 3}, {1, 3, 4, 2}}) {
       const Sizes sizes = {shape, {r * s, r, s}};
       const size_t taps = static_cast<size_t>(r * s);
@@ -120,7 +133,7 @@ TEST_P(FilterTest, DoesNotDependOnThePartition) {
 }
 
 TEST_P(FilterTest, NanAndInfinityStayInTheirStencil) {
-  for (const auto& [r, s] : {std::pair{5, 5}, {3, 3}, {7, 7}, {1, 5}, {5, 3}, {5, 1}}) {
+  for (const auto& [r, s] : {std::pair{5, 5}, {3, 3}, {7, 7}, {1, 5}, {5, 3}, {5, 1}, {5, 6}, {6, 5}, {4, 4}, {2, 8}}) {
     const Sizes sizes = {{1, 9, 35, 2}, {3, r, s}};
     const auto clean = Normal<float>(&random_, Values(sizes.image));
     // No filter value is zero, so that each one passes a NaN on.
@@ -143,12 +156,16 @@ TEST_P(FilterTest, NanAndInfinityStayInTheirStencil) {
 
 TEST_P(FilterTest, ANanInAFilterStaysWithItsPixels) {
   const ImageShape shape = {1, 9, 35, 1};
-  auto filters = Normal<float>(&random_, 6 * 25);
-  for (size_t t = 0; t < 25; t += 6) filters[2 * 25 + t] = std::numeric_limits<float>::quiet_NaN();
-  const auto image = Normal<float>(&random_, Values(shape));
-  const auto selection = Selection(&random_, Pixels(shape), 6);
-  const auto output = Filter(GetParam(), shape, {6, 5, 5}, image, filters, selection);
-  for (size_t i = 0; i < output.size(); ++i) ASSERT_EQ(std::isnan(output[i]), selection[i] == 2);
+  // Of 16 taps, filters lie without a gap.
+  for (const auto& [r, s] : {std::pair{5, 5}, {5, 6}, {6, 5}, {4, 4}, {2, 8}, {2, 4}}) {
+    const size_t taps = static_cast<size_t>(r * s);
+    auto filters = Normal<float>(&random_, 6 * r * s);
+    for (size_t t = 0; t < taps; t += 6) filters[2 * taps + t] = std::numeric_limits<float>::quiet_NaN();
+    const auto image = Normal<float>(&random_, Values(shape));
+    const auto selection = Selection(&random_, Pixels(shape), 6);
+    const auto output = Filter(GetParam(), shape, {6, r, s}, image, filters, selection);
+    for (size_t i = 0; i < output.size(); ++i) ASSERT_EQ(std::isnan(output[i]), selection[i] == 2) << r << s;
+  }
 }
 
 TEST_P(FilterTest, ReportsTheFirstSelectionOutOfRange) {

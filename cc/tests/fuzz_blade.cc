@@ -82,7 +82,7 @@ int64_t InRanges(int64_t rows, int64_t size, const Work& work) {
 
 template <typename T>
 void Filters(Input* input, SimdLevel level, const ImageShape& shape) {
-  const FilterShape filter_shape = {input->Below(8), 2 * input->Below(4) + 1, 2 * input->Below(4) + 1};
+  const FilterShape filter_shape = {input->Below(8), 1 + input->Below(8), 1 + input->Below(8)};
   const int64_t pixels = shape.n * shape.h * shape.w, values = pixels * shape.c, rows = shape.rows();
   const int64_t range = 1 + input->Below(5);
   const auto image = input->Values<T>(values), grad = input->Values<T>(values);

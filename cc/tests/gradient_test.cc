@@ -71,6 +71,21 @@ TEST_P(GradientTest, OfAShift) {
   EXPECT_EQ(GradFilters(GetParam(), shape, {1, 1, 5}, image, selection, grad), by_taps);
 }
 
+// The same of a footprint centred on the face x + 1/2: from one column before to two after the pixel.
+TEST_P(GradientTest, OfAShiftOfEvenSize) {
+  const ImageShape shape = {1, 1, 6, 1};
+  const std::vector<int32_t> selection(6, 0);
+  const std::vector<float> grad = {1, 2, 4, 8, 16, 32}, image = {1, 10, 100, 1000, 10000, 100000};
+  EXPECT_EQ(GradImage(GetParam(), shape, {1, 1, 4}, {1, 0, 0, 0}, selection, grad),
+            (std::vector<float>{1 + 2, 4, 8, 16, 32, 0}));
+  EXPECT_EQ(GradImage(GetParam(), shape, {1, 1, 4}, {0, 0, 0, 1}, selection, grad),
+            (std::vector<float>{0, 0, 1, 2, 4, 8 + 16 + 32}));
+  EXPECT_EQ(
+      GradFilters(GetParam(), shape, {1, 1, 4}, image, selection, grad),
+      (std::vector<float>{3 * 1 + 4 * 10 + 8 * 100 + 16 * 1000 + 32 * 10000, 1 + 20 + 400 + 8000 + 160000 + 3200000,
+                          10 + 200 + 4000 + 80000 + 48 * 100000, 100 + 2000 + 40000 + 56 * 100000}));
+}
+
 template <typename T>
 void RoundsOnce(SimdLevel level, std::mt19937* random) {
   const auto load = [](const std::vector<T>& values) {
@@ -115,7 +130,7 @@ TEST_P(GradientTest, ToTheImageDoesNotDependOnThePartition) {
 }
 
 TEST_P(GradientTest, NanStaysInItsStencil) {
-  for (const auto& [r, s] : {std::pair{5, 5}, {3, 3}, {7, 7}, {1, 5}, {5, 3}, {5, 1}}) {
+  for (const auto& [r, s] : {std::pair{5, 5}, {3, 3}, {7, 7}, {1, 5}, {5, 3}, {5, 1}, {5, 6}, {6, 5}, {4, 4}, {2, 8}}) {
     const Sizes sizes = {{1, 8, 35, 2}, {5, r, s}};
     const auto image = Normal<float>(&random_, Values(sizes.image)),
                clean = Normal<float>(&random_, Values(sizes.image));

@@ -143,6 +143,11 @@ inline std::vector<Sizes> ManySizes() {
       {{1, 3, 256, 1}, {2, 1, 7}},  {{1, 16, 24, 1}, {216, 5, 5}}, {{0, 4, 5, 1}, {2, 3, 3}},
       {{2, 0, 5, 1}, {2, 3, 3}},    {{2, 4, 0, 1}, {2, 5, 5}},     {{2, 4, 5, 0}, {2, 3, 3}},
       {{0, 4, 5, 1}, {0, 3, 3}},    {{1, 3, 5, 1}, {1, 3, 17}},    {{1, 30, 40, 3}, {2, 5, 5}},
+      {{1, 9, 35, 1}, {9, 5, 6}},   {{2, 8, 300, 2}, {9, 6, 5}},   {{1, 7, 290, 1}, {5, 5, 6}},
+      {{1, 8, 19, 1}, {5, 4, 4}},   {{2, 5, 33, 1}, {3, 2, 8}},    {{1, 5, 17, 2}, {3, 8, 2}},
+      {{1, 3, 31, 1}, {2, 4, 8}},   {{1, 6, 9, 1}, {4, 6, 6}},     {{1, 9, 20, 1}, {3, 2, 1}},
+      {{1, 9, 20, 1}, {3, 1, 2}},   {{1, 1, 1, 1}, {2, 6, 4}},     {{2, 2, 3, 1}, {2, 10, 8}},
+      {{1, 1, 40, 1}, {3, 6, 5}},   {{1, 40, 1, 1}, {3, 5, 6}},    {{2, 4, 0, 1}, {2, 6, 5}},
   };
 }
 
@@ -164,8 +169,8 @@ void ForEachProduct(const Sizes& sizes, const std::vector<int32_t>& selection, c
     const int64_t channel = i % c, x = i / c % w, y = i / (c * w) % h, image = i / (c * w * h);
     const int64_t k = selection[static_cast<size_t>(i / c)];
     for (int64_t t = 0; t < r * s; ++t) {
-      const int64_t v = std::clamp<int64_t>(y + t / s - r / 2, 0, h - 1);
-      const int64_t u = std::clamp<int64_t>(x + t % s - s / 2, 0, w - 1);
+      const int64_t v = std::clamp<int64_t>(y + t / s - (r - 1) / 2, 0, h - 1);
+      const int64_t u = std::clamp<int64_t>(x + t % s - (s - 1) / 2, 0, w - 1);
       visit(static_cast<size_t>(i), static_cast<size_t>(k), static_cast<size_t>(k * r * s + t),
             static_cast<size_t>(((image * h + v) * w + u) * c + channel));
     }

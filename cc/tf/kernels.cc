@@ -2,20 +2,17 @@
 #include <string>
 
 #include "cc/blade/filter.h"
-#include "cc/blade/select.h"
 #include "cc/tf/kernel.h"
 
 namespace blade_tf {
 namespace {
 
-bool HasOddFootprint(const blade::FilterShape& shape) {
-  return shape.k >= 0 && shape.r > 0 && shape.r % 2 == 1 && shape.s > 0 && shape.s % 2 == 1;
-}
+bool HasFootprint(const blade::FilterShape& shape) { return shape.k >= 0 && shape.r > 0 && shape.s > 0; }
 
 absl::Status FilterShapeOf(const Tensor& tensor, blade::FilterShape* shape) {
   TF_RETURN_IF_ERROR(Rank(kFilters, tensor));
   *shape = {tensor.dim_size(0), tensor.dim_size(1), tensor.dim_size(2)};
-  if (HasOddFootprint(*shape)) return absl::OkStatus();
+  if (HasFootprint(*shape)) return absl::OkStatus();
   return Expected(kFilters, TypeName(tensor.dtype()), tensor.shape().DebugString());
 }
 
@@ -84,7 +81,7 @@ class FilterGradFiltersKernel : public BladeKernel {
     const auto sizes = size.vec<int32_t>();
     const blade::FilterShape filter_shape = {sizes(0), sizes(1), sizes(2)};
     OP_REQUIRES(
-        context, HasOddFootprint(filter_shape),
+        context, HasFootprint(filter_shape),
         Expected(kFiltersShape, "int32", absl::StrCat("values [", sizes(0), ",", sizes(1), ",", sizes(2), "]")));
     TensorShape filters_shape, sums_shape;
     OP_REQUIRES_OK(context, TensorShape::BuildTensorShape({sizes(0), sizes(1), sizes(2)}, &filters_shape));
@@ -112,39 +109,6 @@ class FilterGradFiltersKernel : public BladeKernel {
   }
 };
 
-template <typename T>
-class SelectKernel : public BladeKernel {
- public:
-  explicit SelectKernel(OpKernelConstruction* context) : BladeKernel(context), plan_({1, {}, {}, 0.0f}) {
-    blade::SelectParameters parameters;
-    OP_REQUIRES_OK(context, context->GetAttr("orientations", &parameters.orientations));
-    OP_REQUIRES_OK(context, context->GetAttr("strength_thresholds", &parameters.strength_thresholds));
-    OP_REQUIRES_OK(context, context->GetAttr("coherence_thresholds", &parameters.coherence_thresholds));
-    OP_REQUIRES_OK(context, context->GetAttr("rho", &parameters.rho));
-    const std::string error = blade::ValidateSelect(parameters);
-    OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
-    plan_ = Plan(parameters);
-  }
-
-  void Run(OpKernelContext* context) override {
-    const Tensor& image = context->input(0);
-    blade::ImageShape shape;
-    OP_REQUIRES_OK(context, ImageShapeOf(kImage, image, &shape));
-    TensorShape selection_shape = image.shape();
-    selection_shape.RemoveLastDims(1);
-    Tensor* selection = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, selection_shape, &selection));
-    ParallelFor(context, shape.rows(), RowBlock(context, shape, 2 * plan_.radius() + 2),
-                [&](int64_t begin, int64_t end) {
-                  blade::SelectRows(plan_, level(), shape, Data<T>(image), begin, end, Data<int32_t>(selection));
-                });
-  }
-
- private:
-  using Plan = blade::SelectPlan<blade::ComputeOf<Core<T>>>;
-  Plan plan_;
-};
-
 #define BLADE_REGISTER(T)                                                                                              \
   REGISTER_KERNEL_BUILDER(Name("BladeFilter").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), FilterKernel<T>); \
   REGISTER_KERNEL_BUILDER(Name("BladeFilterGradImage").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),          \
@@ -153,8 +117,7 @@ class SelectKernel : public BladeKernel {
                               .Device(tensorflow::DEVICE_CPU)                                                          \
                               .TypeConstraint<T>("T")                                                                  \
                               .HostMemory("filters_shape"),                                                            \
-                          FilterGradFiltersKernel<T>);                                                                 \
-  REGISTER_KERNEL_BUILDER(Name("BladeSelect").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), SelectKernel<T>);
+                          FilterGradFiltersKernel<T>);
 BLADE_REGISTER(Eigen::half)
 BLADE_REGISTER(Eigen::bfloat16)
 BLADE_REGISTER(float)

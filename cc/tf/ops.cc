@@ -1,6 +1,6 @@
 #include <string>
 
-#include "cc/tf/shapes.h"
+#include "cc/tf/shape_functions.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -8,23 +8,9 @@
 namespace blade_tf {
 namespace {
 
-using tensorflow::DataType;
 using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
-
-absl::Status TypeOf(InferenceContext* c, const char* attr, std::string* name) {
-  DataType type;
-  TF_RETURN_IF_ERROR(c->GetAttr(attr, &type));
-  *name = TypeName(type);
-  return absl::OkStatus();
-}
-
-absl::Status Rank(InferenceContext* c, int input, const Argument& argument, const std::string& type,
-                  ShapeHandle* shape) {
-  if (c->WithRank(c->input(input), argument.rank, shape).ok()) return absl::OkStatus();
-  return Expected(argument, type, c->DebugString(c->input(input)));
-}
 
 // Unifies dimensions [0, count) of `a` with those of `b`, the input that an error is about.
 absl::Status Unify(InferenceContext* c, int count, const Argument& argument, const std::string& type, ShapeHandle b,
@@ -41,11 +27,11 @@ absl::Status Unify(InferenceContext* c, int count, const Argument& argument, con
   return absl::OkStatus();
 }
 
-absl::Status OddFootprint(InferenceContext* c, const Argument& argument, const std::string& type, ShapeHandle filters,
-                          const std::string& what = "") {
+absl::Status NonEmptyFootprint(InferenceContext* c, const Argument& argument, const std::string& type,
+                               ShapeHandle filters, const std::string& what = "") {
   for (int i = 1; i < 3; ++i) {
     const auto dimension = c->Dim(filters, i);
-    if (c->ValueKnown(dimension) && c->Value(dimension) % 2 == 0)
+    if (c->ValueKnown(dimension) && c->Value(dimension) == 0)
       return Expected(argument, type, what + c->DebugString(filters));
   }
   return absl::OkStatus();
@@ -57,7 +43,7 @@ absl::Status FilterShape(InferenceContext* c) {
   ShapeHandle image, filters, selection;
   TF_RETURN_IF_ERROR(Rank(c, 0, kImage, type, &image));
   TF_RETURN_IF_ERROR(Rank(c, 1, kFilters, type, &filters));
-  TF_RETURN_IF_ERROR(OddFootprint(c, kFilters, type, filters));
+  TF_RETURN_IF_ERROR(NonEmptyFootprint(c, kFilters, type, filters));
   TF_RETURN_IF_ERROR(Rank(c, 2, kSelection, "int32", &selection));
   TF_RETURN_IF_ERROR(Unify(c, 3, kSelection, "int32", selection, &image));
   c->set_output(0, image);
@@ -69,7 +55,7 @@ absl::Status FilterGradImageShape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(TypeOf(c, "T", &type));
   ShapeHandle filters, selection, grad;
   TF_RETURN_IF_ERROR(Rank(c, 0, kFilters, type, &filters));
-  TF_RETURN_IF_ERROR(OddFootprint(c, kFilters, type, filters));
+  TF_RETURN_IF_ERROR(NonEmptyFootprint(c, kFilters, type, filters));
   TF_RETURN_IF_ERROR(Rank(c, 1, kSelection, "int32", &selection));
   TF_RETURN_IF_ERROR(Rank(c, 2, kGrad, type, &grad));
   TF_RETURN_IF_ERROR(Unify(c, 3, kSelection, "int32", selection, &grad));
@@ -92,18 +78,8 @@ absl::Status FilterGradFiltersShape(InferenceContext* c) {
     return Expected(kFiltersShape, "int32", c->DebugString(size));
   }
   TF_RETURN_IF_ERROR(c->MakeShapeFromShapeTensor(3, &filters));
-  if (c->RankKnown(filters)) TF_RETURN_IF_ERROR(OddFootprint(c, kFiltersShape, "int32", filters, "values "));
+  if (c->RankKnown(filters)) TF_RETURN_IF_ERROR(NonEmptyFootprint(c, kFiltersShape, "int32", filters, "values "));
   c->set_output(0, c->RankKnown(filters) ? filters : c->UnknownShapeOfRank(3));
-  return absl::OkStatus();
-}
-
-absl::Status SelectShape(InferenceContext* c) {
-  std::string type;
-  TF_RETURN_IF_ERROR(TypeOf(c, "T", &type));
-  ShapeHandle image, selection;
-  TF_RETURN_IF_ERROR(Rank(c, 0, kImage, type, &image));
-  TF_RETURN_IF_ERROR(c->Subshape(image, 0, 3, &selection));
-  c->set_output(0, selection);
   return absl::OkStatus();
 }
 
@@ -119,14 +95,17 @@ REGISTER_OP("BladeFilter")
     .Doc(R"doc(
 Applies at each pixel the filter that the pixel selects, to each channel.
 
-  output[n, y, x, c] = sum_{r, s} filters[selection[n, y, x], r, s] * image[n, Y(y + r - R / 2), X(x + s - S / 2), c]
+  output[n, y, x, c] = sum_{r, s} filters[selection[n, y, x], r, s] * image[n, Y(y + r - a), X(x + s - b), c]
+  a = (R - 1) / 2, b = (S - 1) / 2
 
-where Y and X clamp to the image: borders are replicated. Eq 2.1 of "Solving Image PDEs with a Shallow Network" (arXiv
-2110.08327). half and bfloat16 are accumulated in float. The result does not depend on the number of threads. Subnormal
-numbers count as zero. A NaN or an infinity reaches the pixels whose footprint contains it, no others.
+where Y and X clamp to the image: borders are replicated. A footprint of odd size is centred on its pixel; one of even
+size S covers x - S / 2 + 1 to x + S / 2 and is centred on the face x + 1 / 2. Eq 2.1 of "Solving Image PDEs with a
+Shallow Network" (arXiv 2110.08327). half and bfloat16 are accumulated in float. The result does not depend on the
+number of threads. Subnormal numbers count as zero. A NaN or an infinity reaches the pixels whose footprint contains it,
+no others.
 
 image: [N, H, W, C]; any size may be 0.
-filters: [K, R, S], R and S odd.
+filters: [K, R, S], R and S at least 1.
 selection: [N, H, W], values in [0, K); another value is an InvalidArgument error that names it and its position.
 output: [N, H, W, C].
 )doc");
@@ -142,12 +121,13 @@ REGISTER_OP("BladeFilterGradImage")
 The gradient of BladeFilter with respect to `image`: its exact adjoint, replicated borders included.
 
   image_grad[n, v, u, c] = sum of filters[selection[n, y, x], r, s] * grad[n, y, x, c]
-                           over y, x, r, s with Y(y + r - R / 2) = v and X(x + s - S / 2) = u
+                           over y, x, r, s with Y(y + r - a) = v and X(x + s - b) = u
+  a = (R - 1) / 2, b = (S - 1) / 2
 
 Eq 2.9 of "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327). half and bfloat16 are accumulated in float.
 The result does not depend on the number of threads. Subnormal numbers count as zero.
 
-filters: [K, R, S], R and S odd.
+filters: [K, R, S], R and S at least 1.
 selection: [N, H, W], values in [0, K).
 grad: [N, H, W, C].
 image_grad: [N, H, W, C].
@@ -164,8 +144,9 @@ REGISTER_OP("BladeFilterGradFilters")
     .Doc(R"doc(
 The gradient of BladeFilter with respect to `filters`.
 
-  filters_grad[k, r, s] = sum of image[n, Y(y + r - R / 2), X(x + s - S / 2), c] * grad[n, y, x, c]
+  filters_grad[k, r, s] = sum of image[n, Y(y + r - a), X(x + s - b), c] * grad[n, y, x, c]
                           over n, y, x, c with selection[n, y, x] = k
+  a = (R - 1) / 2, b = (S - 1) / 2
 
 Eq 2.9 of "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327). half and bfloat16 are accumulated in float.
 The result does not depend on the number of threads. Subnormal numbers count as zero.
@@ -173,41 +154,8 @@ The result does not depend on the number of threads. Subnormal numbers count as 
 image: [N, H, W, C].
 selection: [N, H, W], values in [0, K).
 grad: [N, H, W, C].
-filters_shape: [K, R, S], R and S odd.
+filters_shape: [K, R, S], R and S at least 1.
 filters_grad: [K, R, S].
-)doc");
-
-REGISTER_OP("BladeSelect")
-    .Attr("T: {half, bfloat16, float, double}")
-    .Attr("orientations: int >= 1")
-    .Attr("strength_thresholds: list(float)")
-    .Attr("coherence_thresholds: list(float)")
-    .Attr("rho: float")
-    .Input("image: T")
-    .Output("selection: int32")
-    .SetShapeFn(SelectShape)
-    .Doc(R"doc(
-Chooses a filter for each pixel by the eigen-analysis of the structure tensor, eqs 2.3-2.5 of "Solving Image PDEs with a
-Shallow Network" (arXiv 2110.08327).
-
-The tensor J is the outer product of the central differences, summed over the channels, smoothed by a Gaussian that is
-truncated at 3 rho; borders are replicated. With eigenvalues l1 >= l2 and w1 the eigenvector of l1:
-
-  orientation = bin of the angle of w1 modulo pi, one of `orientations`
-  strength    = number of strength_thresholds t with sqrt(l1) > t
-  coherence   = number of coherence_thresholds q with (sqrt(l1) - sqrt(l2)) / (sqrt(l1) + sqrt(l2)) > q
-  selection   = orientation + orientations * (strength + (len(strength_thresholds) + 1) * coherence)
-
-all computed by comparisons without sqrt or atan2, in double for double, otherwise in float. Flat pixels and those that
-see a NaN have bin 0 of each feature. Subnormal numbers count as zero. The result does not depend on the number of
-threads.
-
-image: [N, H, W, C]; any size may be 0.
-orientations: number of bins over half a turn; no edge lies at 0 or 90 degrees.
-strength_thresholds: finite, strictly ascending, >= 0.
-coherence_thresholds: strictly ascending, in [0, 1].
-rho: standard deviation of the Gaussian in pixels, in [0, 10000]; 0 for none.
-selection: [N, H, W].
 )doc");
 
 }  // namespace blade_tf

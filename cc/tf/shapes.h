@@ -18,10 +18,10 @@ struct Argument {
 };
 
 constexpr Argument kImage = {"image", "[N, H, W, C]", 4};
-constexpr Argument kFilters = {"filters", "[K, R, S] with odd R and S", 3};
+constexpr Argument kFilters = {"filters", "[K, R, S] with R and S of at least 1", 3};
 constexpr Argument kSelection = {"selection", "[N, H, W]", 3};
 constexpr Argument kGrad = {"grad", "[N, H, W, C]", 4};
-constexpr Argument kFiltersShape = {"filters_shape", "[3], the sizes [K, R, S] with odd R and S", 1};
+constexpr Argument kFiltersShape = {"filters_shape", "[3], the sizes [K, R, S] with R and S of at least 1", 1};
 
 // NumPy's names, which Python users know.
 inline std::string TypeName(tensorflow::DataType type) {

@@ -1,0 +1,205 @@
+"""Rates u -> du/dt made of a selection and a bank: BLADE itself, its flux form, and conservative pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from blade_tf import names, ops
+from blade_tf.flux import BladeFlux
+from blade_tf.layers import Blade, ConvexBlade
+from blade_tf.pairs import BladePairs
+from blade_tf.selection import Selection
+
+__all__ = ["FUNCTIONS", "BladeRate", "FluxRate", "PairsRate", "Rate"]
+
+
+def _double_well(u: tf.Tensor) -> tf.Tensor:
+    """W'(u) = 2 u (u - 1) (2 u - 1), W(u) = u^2 (u - 1)^2 (eq 3.10)."""
+    return 2.0 * u * (u - 1.0) * (2.0 * u - 1.0)
+
+
+FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"identity": tf.identity, "double_well": _double_well}
+
+
+class Rate(keras.layers.Layer):
+    """A rate as a layer without autocasting: the state and the selection keep the image's precision.
+
+    Attributes:
+      bank: the trainable weights by name, each [bins, ...].
+      stable_dt: the longest step of explicit Euler at which the maximum principle is proved, or None.
+    """
+
+    stable_dt: float | None = None
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"autocast": False} | kwargs)
+        self.supports_jit = not ops.uses_native()
+
+    @property
+    def bank(self) -> dict[str, keras.Variable]:
+        """The trainable weights by name."""
+        raise NotImplementedError
+
+    def select(self, image: tf.Tensor) -> list[Any]:
+        """The selections that the bank is given for an image; as in eq 2.9, no gradient flows through them."""
+        raise NotImplementedError
+
+    def mosaic(self) -> tuple[np.ndarray, int]:
+        """The bank as filters [bins, R, S] to look at, and the number of orientations, which alternate fastest."""
+        raise NotImplementedError
+
+    def compute_output_spec(self, image: Any) -> keras.KerasTensor:
+        return keras.KerasTensor(image.shape, image.dtype)
+
+
+def _serialized(rate: Rate, parts: Sequence[str]) -> dict[str, Any]:
+    return {part: keras.saving.serialize_keras_object(getattr(rate, part)) for part in parts}
+
+
+def _deserialized(config: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    return config | {part: keras.saving.deserialize_keras_object(config[part]) for part in parts}
+
+
+@keras.saving.register_keras_serializable("blade_tf")
+class BladeRate(Rate):
+    """BLADE(u) (eqs 2.1-2.5) as a rate: at each pixel the filter that the selection layer chooses for u.
+
+    Args:
+      selection: a `Selection`.
+      blade: a `Blade` or `ConvexBlade` with at least `selection.num_bins` filters.
+      **kwargs: of keras.layers.Layer.
+    """
+
+    def __init__(self, selection: Selection, blade: Blade | ConvexBlade, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if blade.num_filters < selection.num_bins:
+            raise ValueError(f"blade: expected at least {selection.num_bins} filters, got {blade.num_filters}")
+        self.selection = selection
+        self.blade = blade
+        self.stable_dt = blade.dt if isinstance(blade, ConvexBlade) else None
+        self.built = True
+
+    @property
+    def bank(self) -> dict[str, keras.Variable]:
+        return {"logits": self.blade.logits} if isinstance(self.blade, ConvexBlade) else {"filters": self.blade.filters}
+
+    def select(self, image: tf.Tensor) -> list[Any]:
+        return [self.selection(tf.stop_gradient(image))]
+
+    def mosaic(self) -> tuple[np.ndarray, int]:
+        return keras.ops.convert_to_numpy(self.blade.filters), self.selection.orientations
+
+    def call(self, image: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.blade(image, *self.select(image)), image.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | _serialized(self, ["selection", "blade"])
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> BladeRate:
+        return cls(**_deserialized(config, ["selection", "blade"]))
+
+
+@keras.saving.register_keras_serializable("blade_tf")
+class FluxRate(Rate):
+    """Flux BLADE as a rate (eqs 3.14-3.16), which conserves mass to rounding.
+
+    Args:
+      selection: a `Selection`; the fluxes are selected at its faces whatever its center.
+      flux: a `BladeFlux` with at least `selection.num_bins` filters.
+      functions: names of pointwise functions of u, one for each bank of `flux`: "identity" or "double_well", the W'(u)
+        of Cahn-Hilliard's equation (eq 3.10).
+      **kwargs: of keras.layers.Layer.
+    """
+
+    def __init__(
+        self, selection: Selection, flux: BladeFlux, functions: Sequence[str] = ("identity",), **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if flux.num_filters < selection.num_bins:
+            raise ValueError(f"flux: expected at least {selection.num_bins} filters, got {flux.num_filters}")
+        if len(functions) != flux.banks:
+            raise ValueError(f"functions: expected {flux.banks}, one for each bank, got {tuple(functions)!r}")
+        for name in functions:
+            if name not in FUNCTIONS:
+                raise ValueError(f"functions: unknown function {name!r}{names.hint(name, FUNCTIONS)}")
+        self.selection = selection
+        self.selection_x, self.selection_y = selection.at("face_x"), selection.at("face_y")
+        self.flux = flux
+        self.functions = tuple(functions)
+        self.built = True
+
+    @property
+    def bank(self) -> dict[str, keras.Variable]:
+        return {variable.name: variable for variable in self.flux.trainable_variables}
+
+    def select(self, image: tf.Tensor) -> list[Any]:
+        image = tf.stop_gradient(image)
+        return [self.selection_x(image), self.selection_y(image)]
+
+    def mosaic(self) -> tuple[np.ndarray, int]:
+        return keras.ops.convert_to_numpy(self.flux.face_filters()[0])[:, 0], self.selection.orientations
+
+    def call(self, image: tf.Tensor) -> tf.Tensor:
+        images = [FUNCTIONS[name](image) for name in self.functions]
+        return tf.cast(self.flux(images, *self.select(image)), image.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | _serialized(self, ["selection", "flux"]) | {"functions": list(self.functions)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> FluxRate:
+        return cls(**_deserialized(config, ["selection", "flux"]))
+
+
+@keras.saving.register_keras_serializable("blade_tf")
+class PairsRate(Rate):
+    """Conservative pairs as a rate: mass and range are kept by construction, see `BladePairs`.
+
+    Args:
+      face: the `Selection` of the pairs around faces, whatever its center.
+      node: that of the pairs around pixels.
+      pairs: a `BladePairs` with at least their numbers of bins.
+      **kwargs: of keras.layers.Layer.
+    """
+
+    def __init__(self, face: Selection, node: Selection, pairs: BladePairs, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name, have, need in (
+            ("face", pairs.face_bins, face.num_bins),
+            ("node", pairs.node_bins, node.num_bins),
+        ):
+            if have < need:
+                raise ValueError(f"pairs: expected at least {need} {name} bins, got {have}")
+        self.face, self.node = face, node
+        self.selections = [face.at("face_x"), face.at("face_y"), node.at("pixel")]
+        self.pairs = pairs
+        self.stable_dt = pairs.dt
+        self.built = True
+
+    @property
+    def bank(self) -> dict[str, keras.Variable]:
+        return {"face": self.pairs.face, "node": self.pairs.node}
+
+    def select(self, image: tf.Tensor) -> list[Any]:
+        image = tf.stop_gradient(image)
+        return [selection(image) for selection in self.selections]
+
+    def mosaic(self) -> tuple[np.ndarray, int]:
+        return self.pairs.face_stencils(), self.face.orientations
+
+    def call(self, image: tf.Tensor) -> tf.Tensor:
+        compute = tf.cast(image, tf.float64 if image.dtype == tf.float64 else tf.float32)
+        return tf.cast(self.pairs(compute, *self.select(compute)), image.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | _serialized(self, ["face", "node", "pairs"])
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> PairsRate:
+        return cls(**_deserialized(config, ["face", "node", "pairs"]))
