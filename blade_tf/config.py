@@ -31,6 +31,8 @@ POSITIVE = (
     "train.learning_rate",
     "train.fit_sequences",
     "train.fit_iterations",
+    "train.ridge",
+    "train.whitening_ridge",
     "train.checkpoint_every",
     "train.summary_every",
     "train.validate_every",
@@ -39,8 +41,6 @@ NOT_NEGATIVE = (
     "seed",
     "train.steps",
     "train.warmup_steps",
-    "train.ridge",
-    "train.whitening_ridge",
     "train.patience",
 )
 

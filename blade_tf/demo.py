@@ -13,7 +13,7 @@ import numpy as np
 import skimage.data
 import tensorflow as tf
 
-from blade_tf import apply, config, evaluate, files, image_io, metrics, models, report, summaries, train
+from blade_tf import apply, config, evaluate, files, image_io, metrics, models, references, report, summaries, train
 from blade_tf.data import prepare, reference
 
 __all__ = ["demo", "demo_config"]
@@ -129,11 +129,11 @@ def demo(output: str | os.PathLike[str]) -> pathlib.Path:
     results = evaluate.evaluate(out / "run" / "model", out / "photographs" / "unseen", out / "evaluation")
     print(evaluate.table(results))
 
-    sequences, _ = evaluate.reference_sequences(
+    sequences = references.reference_sequences(
         settings, out / "photographs" / "unseen", out / "evaluation" / "reference"
     )
     (frames,) = sequences.values()
-    rows = evaluate.predictors(settings, trained.model(), trained)
+    rows = {name: row.predict for name, row in evaluate.rows(settings, trained.model(), trained).items()}
     blade = rows["blade"](tf.constant(frames[:1])).numpy()[0]
     photograph = _photograph(UNSEEN)
     timings = _timings(trained, image_io.luma(photograph), rows)
@@ -148,7 +148,7 @@ def demo(output: str | os.PathLike[str]) -> pathlib.Path:
     image_io.write_image(out / "filters.png", image_io.Image(mosaic.astype(np.float32) / 255))
 
     psnr = {row["name"]: row["psnr"] for row in results["rows"]}
-    table = [[evaluate.ROWS[row["name"]], f"{row['psnr']:.2f}", f"{row['ssim']:.4f}"] for row in results["rows"]]
+    table = [[row["what"], f"{row['psnr']:.2f}", f"{row['ssim']:.4f}"] for row in results["rows"]]
     seconds = time.perf_counter() - start
     steps = settings.reference.steps_per_frame * settings.reference.frames
     sections = {

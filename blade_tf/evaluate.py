@@ -17,7 +17,19 @@ import tqdm
 from blade_tf import baselines, files, image_io, metrics, models, references, report
 from blade_tf.data import reference
 
-__all__ = ["Row", "cells", "compare", "evaluate", "long_run", "rows", "score", "statistics", "stress_images", "summary", "table"]
+__all__ = [
+    "Row",
+    "cells",
+    "compare",
+    "evaluate",
+    "long_run",
+    "rows",
+    "score",
+    "statistics",
+    "stress_images",
+    "summary",
+    "table",
+]
 
 WHAT = {
     "identity": "doing nothing",
@@ -57,9 +69,7 @@ def rows(
         what: str, steps: int, scheme: str | None = None, time_scale: float = 1.0, parameters: Mapping[str, float] = {}
     ) -> Row:
         def predict(u: tf.Tensor) -> tf.Tensor:
-            return reference.coarse_sequence(
-                u, config, steps, scheme=scheme, time_scale=time_scale, **parameters
-            )
+            return reference.coarse_sequence(u, config, steps, scheme=scheme, time_scale=time_scale, **parameters)
 
         return Row(f"{what} ({scheme or config.pde.name}, {steps} steps)", predict)
 
@@ -73,9 +83,7 @@ def rows(
         found["blade"] = Row(f"{WHAT['blade']} ({trained.spec['form']})", model.evolve)
         for name, tuned in trained.baselines.items():
             what = WHAT.get(name, TUNED)
-            found[name] = coarse(
-                what, tuned["steps"], tuned.get("scheme"), tuned["time_scale"], tuned["parameters"]
-            )
+            found[name] = coarse(what, tuned["steps"], tuned.get("scheme"), tuned["time_scale"], tuned["parameters"])
         for name in ("single_filter", "least_squares"):
             found[name] = Row(WHAT[name], trained.model(name).evolve)
     places = {name: place for place, name in enumerate(WHAT)}

@@ -50,13 +50,11 @@ class NormalEquations:
       gram: float64 [K, D, D].
       moment: float64 [K, D].
       count: int64 [K].
-      energy: sum of y^2 over all bins.
     """
 
     gram: np.ndarray
     moment: np.ndarray
     count: np.ndarray
-    energy: float = 0.0
 
     @classmethod
     def zeros(cls, bins: int, size: int) -> NormalEquations:
@@ -65,7 +63,6 @@ class NormalEquations:
 
     def add(self, x: np.ndarray, y: np.ndarray, selection: np.ndarray) -> None:
         """Adds pixels: x [P, D], y [P], selection [P]."""
-        self.energy += float(np.dot(y, y))
         order = np.argsort(selection, kind="stable")
         x, y = x[order], y[order]
         ends = np.cumsum(np.bincount(selection, minlength=len(self.count)))
@@ -76,33 +73,23 @@ class NormalEquations:
                 self.moment[k] += part.T @ y[start:end]
                 self.count[k] += end - start
 
-    def total(self) -> NormalEquations:
-        """All bins as one."""
-        gram, moment, count = (array.sum(0, keepdims=True) for array in (self.gram, self.moment, self.count))
-        return NormalEquations(gram, moment, count, self.energy)
-
     def _damping(self, ridge: float) -> np.ndarray:
         size = self.gram.shape[1]
         mean = np.trace(self.gram, axis1=1, axis2=2) / size
         # The second term keeps bins solvable that saw no pixel or flat ones only.
         return ridge * (mean + 1e-3 * mean.sum() / max(self.count.sum(), 1) + 1e-30)
 
-    def solve(self, ridge: float, prior: np.ndarray | None = None) -> np.ndarray:
-        """argmin_a sum (x^T a - y)^2 + damping |a - prior|^2 of each bin: [K, D]; one without pixels takes the prior.
-
-        Args:
-          ridge: the damping relative to the bin's mean eigenvalue.
-          prior: [D]; by default zero.
-        """
-        prior = np.zeros(self.moment.shape[1]) if prior is None else prior
-        damping = self._damping(ridge)[:, None]
-        gram = self.gram + damping[..., None] * np.eye(len(prior))
-        return np.linalg.solve(gram, (self.moment + damping * prior)[..., None])[..., 0]
+    def solve(self, ridge: float) -> np.ndarray:
+        """argmin_a sum (x^T a - y)^2 + damping |a|^2 of each bin: [K, D]; damping relative to its mean eigenvalue."""
+        gram = self.gram + self._damping(ridge)[:, None, None] * np.eye(self.gram.shape[1])
+        return np.linalg.solve(gram, self.moment[..., None])[..., 0]
 
     def inverse_root(self, ridge: float) -> tuple[np.ndarray, np.ndarray]:
         """W [K, D, D] with W^T (gram + damping) W = 1, and the damping along its columns: [K, D]."""
         damping = self._damping(ridge)
-        values, vectors = np.linalg.eigh(self.gram + damping[:, None, None] * np.eye(self.gram.shape[1]))
+        values, vectors = np.linalg.eigh(self.gram)
+        # A bin of few pixels has eigenvalues of zero, which rounding makes negative.
+        values = np.maximum(values, 0) + damping[:, None]
         return vectors / np.sqrt(values)[:, None, :], damping[:, None] / values
 
     def whitening(self, ridge: float) -> np.ndarray:
@@ -110,8 +97,7 @@ class NormalEquations:
 
         Changes of p of equal length change x^T W p equally, whatever their direction.
         """
-        count = np.maximum(self.count, 1)[:, None, None]
-        damping = self._damping(ridge)[:, None, None] * np.eye(self.gram.shape[1])
-        values, vectors = np.linalg.eigh((self.gram + damping) / count)
+        values, vectors = np.linalg.eigh(self.gram)
+        values = (np.maximum(values, 0) + self._damping(ridge)[:, None]) / np.maximum(self.count, 1)[:, None]
         roots = (vectors / np.sqrt(values)[:, None, :]) @ vectors.transpose(0, 2, 1)
         return np.where(self.count[:, None, None] > 0, roots, 0.0)

@@ -40,16 +40,18 @@ def run(
     workers: int | None = None,
     description: str = "",
     unit: str = "job",
+    isolate: bool = False,
 ) -> Iterator[Any]:
     """Yields function(*job) for each job as they end, in any order; the first error stops the rest and is raised.
 
     Args:
       function: of a module, so that a fresh process can import it; each process computes with one thread.
-        A single job, or a single worker, needs no other process.
+        A single job, or a single worker, needs no other process unless `isolate`.
       jobs: the argument lists.
       workers: number of processes; by default one for each processor.
       description: stands before the progress bar.
       unit: what a job is.
+      isolate: never compute in this process, whose number of threads is its own.
 
     Raises:
       ChildProcessError: if a process dies.
@@ -59,7 +61,7 @@ def run(
     if not jobs:
         return
     count = min(workers or len(os.sched_getaffinity(0)), len(jobs))
-    if count == 1:
+    if count == 1 and not isolate:
         for job in tqdm.tqdm(jobs, desc=description, unit=unit):
             yield function(*job)
         return

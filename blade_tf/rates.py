@@ -86,12 +86,15 @@ class BladeRate(Rate):
 
     @property
     def bank(self) -> dict[str, keras.Variable]:
+        """The trainable weights by name."""
         return {"logits": self.blade.logits} if isinstance(self.blade, ConvexBlade) else {"filters": self.blade.filters}
 
     def select(self, image: tf.Tensor) -> list[Any]:
+        """The selections that the bank is given for an image; no gradient flows through them."""
         return [self.selection(tf.stop_gradient(image))]
 
     def mosaic(self) -> tuple[np.ndarray, int]:
+        """The bank as filters to look at, and the number of orientations."""
         return keras.ops.convert_to_numpy(self.blade.filters), self.selection.orientations
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
@@ -136,13 +139,16 @@ class FluxRate(Rate):
 
     @property
     def bank(self) -> dict[str, keras.Variable]:
+        """The trainable weights by name."""
         return {variable.name: variable for variable in self.flux.trainable_variables}
 
     def select(self, image: tf.Tensor) -> list[Any]:
+        """The selections that the bank is given for an image; no gradient flows through them."""
         image = tf.stop_gradient(image)
         return [self.selection_x(image), self.selection_y(image)]
 
     def mosaic(self) -> tuple[np.ndarray, int]:
+        """The bank as filters to look at, and the number of orientations."""
         return keras.ops.convert_to_numpy(self.flux.face_filters()[0])[:, 0], self.selection.orientations
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
@@ -184,13 +190,16 @@ class PairsRate(Rate):
 
     @property
     def bank(self) -> dict[str, keras.Variable]:
+        """The trainable weights by name."""
         return {"face": self.pairs.face, "node": self.pairs.node}
 
     def select(self, image: tf.Tensor) -> list[Any]:
+        """The selections that the bank is given for an image; no gradient flows through them."""
         image = tf.stop_gradient(image)
         return [selection(image) for selection in self.selections]
 
     def mosaic(self) -> tuple[np.ndarray, int]:
+        """The bank as filters to look at, and the number of orientations."""
         return self.pairs.face_stencils(), self.face.orientations
 
     def call(self, image: tf.Tensor) -> tf.Tensor:

@@ -51,8 +51,8 @@ class References(Mapping[str, np.ndarray]):
 def colour_config(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """The config of an equation's reference on colour photographs; only the first and the last state are kept.
 
-    Channels evolve independently, but for coherence-enhancing diffusion, whose channels share one diffusion tensor: that
-    of the mean of their structure tensors, so that a gray photograph evolves alike in one channel and in three.
+    Channels evolve independently, but for coherence-enhancing diffusion, whose channels share one diffusion tensor:
+    that of the mean of their structure tensors, so that a gray photograph evolves alike in one channel and in three.
     """
     changed = config.copy_and_resolve_references()
     ref = changed.reference

@@ -38,8 +38,12 @@ class Features(NamedTuple):
     intensity: tf.Tensor
 
 
+def _transpose_image(image: tf.Tensor) -> tf.Tensor:
+    return tf.transpose(image, [0, 2, 1, 3])
+
+
 def _transpose(field: tf.Tensor) -> tf.Tensor:
-    return tf.transpose(field, [0, 2, 1, 3] if field.shape.rank == 4 else [0, 2, 1])
+    return tf.transpose(field, [0, 2, 1])
 
 
 def _gradient(image: tf.Tensor, center: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -70,7 +74,7 @@ def structure_tensor(image: tf.Tensor, rho: float, center: str = "pixel") -> tup
       normal.
     """
     if center == "face_y":
-        j11, j12, j22 = (_transpose(j) for j in structure_tensor(_transpose(image), rho, "face_x"))
+        j11, j12, j22 = (_transpose(j) for j in structure_tensor(_transpose_image(image), rho, "face_x"))
         return j11, j12, j22
     gx, gy = _gradient(image, center)
     products = tf.stack([gx * gx, gx * gy, gy * gy], axis=-1)
@@ -89,7 +93,7 @@ def intensity(image: tf.Tensor, center: str = "pixel") -> tf.Tensor:
       [N, H, W], [N, H, W - 1] for "face_x" or [N, H - 1, W] for "face_y".
     """
     if center == "face_y":
-        return _transpose(intensity(_transpose(image), "face_x"))
+        return _transpose(intensity(_transpose_image(image), "face_x"))
     # Along the last axis the order of the sum would be the processor's.
     total = tf.reduce_sum(tf.stack([image, image], axis=-1), axis=-2)[..., 0]
     channels = image.shape[-1]

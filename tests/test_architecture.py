@@ -21,9 +21,9 @@ LAYERS = [
     ["rates"],
     ["forms"],
     ["data", "models"],
-    ["apply", "baselines", "export", "start", "summaries"],
+    ["apply", "baselines", "export", "references", "start", "summaries"],
     ["evaluate", "train"],
-    ["demo"],
+    ["demo", "results"],
     ["cli"],
 ]
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}

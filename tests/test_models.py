@@ -450,7 +450,9 @@ def test_damaged_folders_are_refused(pretrained, harm, message):
 
 def test_weights_that_do_not_fit_the_spec_are_refused(pretrained):
     damage(pretrained, lambda record: record["spec"].update(footprint=[5, 5]))
-    with pytest.raises(ValueError, match=r"weights: expected {'filters': \(48, 5, 5\)} for this spec, got {'filters': \(48, 3, 5\)}"):
+    with pytest.raises(
+        ValueError, match=r"weights: expected {'filters': \(48, 5, 5\)} for this spec, got {'filters': \(48, 3, 5\)}"
+    ):
         blade_tf.load("tv_flow_paper")
     damage(pretrained, lambda record: record["spec"].update(form="folded"))
     with pytest.raises(ValueError, match=r"model.form: unknown form 'folded'"):

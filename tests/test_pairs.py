@@ -142,7 +142,9 @@ def test_a_selection_out_of_range_is_named(part, value):
     chosen = soft((2, 3, 4), 6)
     wrong = getattr(chosen, part).numpy()
     wrong[1, 2, 3] = value
-    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"expected values in \[0, 6\), got {value} at \[1, 2, 3\]"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=rf"expected values in \[0, 6\), got {value} at \[1, 2, 3\]"
+    ):
         blade_lookup(random(6, 2), chosen._replace(**{part: wrong}))
 
 
@@ -169,7 +171,9 @@ def test_sizes_that_do_not_match_are_named():
     with pytest.raises(tf.errors.InvalidArgumentError, match="conductance: expected float64"):
         blade_exchange(random(1, 4, 4, 1), random(1, 2, 4, 5), BETWEEN[:2])
     with pytest.raises(tf.errors.InvalidArgumentError, match="upper: expected"):
-        pair_ops.blade_lookup(random(3, 2), (np.zeros((1, 2, 2), np.int32), np.zeros((1, 2, 3), np.int32), random(1, 2, 2)))
+        pair_ops.blade_lookup(
+            random(3, 2), (np.zeros((1, 2, 2), np.int32), np.zeros((1, 2, 3), np.int32), random(1, 2, 2))
+        )
 
 
 # The layer: nothing that it may select can break mass or range.

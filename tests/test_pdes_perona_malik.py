@@ -128,10 +128,10 @@ def test_a_step_beyond_the_stable_one_breaks_the_maximum_principle():
 
 
 def test_peer_medpy():
-    """Its option 1 is g = 1 / (1 + s / kappa^2) of the same four differences."""
+    """Its option 2 is g = 1 / (1 + s / kappa^2) of the same four differences."""
     smoothing = pytest.importorskip("medpy.filter.smoothing", reason="medpy is an optional peer")
     u = photograph()[0, ..., 0]
-    theirs = smoothing.anisotropic_diffusion(u, niter=40, kappa=0.05, gamma=0.2, option=1)
+    theirs = smoothing.anisotropic_diffusion(u, niter=40, kappa=0.05, gamma=0.2, option=2)
     ours = final(pdes.PeronaMalik(0.05), u[np.newaxis, ..., np.newaxis], dt=0.2, steps=40)[0, ..., 0]
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
     assert np.abs(ours - u).max() > 0.05

@@ -163,7 +163,7 @@ def test_features_at_faces_see_what_central_differences_do_not():
     np.testing.assert_array_equal(st.features(image, 0.0, "face_x").strength, expected)
     np.testing.assert_array_equal(st.features(image, 0.0, "face_x").intensity, expected / 2)
     alternating = np.resize([1.0, -1.0], (1, 5, 8, 1))
-    np.testing.assert_array_equal(st.features(alternating, 1.0).strength[:, :, 4:5], [[[0]] * 5])
+    np.testing.assert_array_equal(st.features(alternating, 0.0).strength[:, :, 1:-1], np.zeros((1, 5, 6)))
     found = st.features(alternating, 1.0, "face_x").strength
     np.testing.assert_allclose(found[:, :, :-1], 2, rtol=1e-14)
     np.testing.assert_array_equal(found[:, :, -1], np.zeros((1, 5)))
@@ -179,7 +179,7 @@ def test_features_are_zero_where_no_face_is(shape, center):
     for field in st.features(image, 1.0, center):
         assert field.shape == shape[:3]
         np.testing.assert_array_equal(np.take(field, -1, axis), np.zeros_like(np.take(field, -1, axis)))
-        assert shape[axis] == 1 or np.any(field) == (field is not None)
+    assert np.any(field) == (shape[axis] > 1)
 
 
 def test_features_of_two_crossing_planes():
@@ -220,32 +220,24 @@ def test_features_of_a_flat_image_are_zero():
 
 @pytest.mark.parametrize("center", CENTERS)
 @pytest.mark.parametrize("rho", [0.0, 0.7])
-@pytest.mark.parametrize("feature", st.Features._fields)
-def test_gradients_agree_with_differences(feature, rho, center):
-    """With a flat corner, and one row of columns alone (l2 = 0), where the gradients exist."""
-    image = random_image(1, 6, 7, 2)
-    cotangent = random_image(1, 6, 7, seed=1)
+def test_gradients_agree_with_differences(rho, center):
+    image = random_image(1, 5, 6, 2)
+    cotangent = random_image(1, 5, 6, seed=1)
 
-    def loss(u):
-        field = getattr(st.features(u, rho, center), feature)
-        if feature == "orientation":  # a smooth function of the angle modulo pi
-            field = tf.sin(2 * field)
-        return tf.reduce_sum(cotangent * field)
+    def losses(images):
+        fields = st.features(images, rho, center)._asdict()
+        fields["orientation"] = tf.sin(2 * fields["orientation"])  # a smooth function of the angle modulo pi
+        return {name: tf.reduce_sum(cotangent * field, [1, 2]) for name, field in fields.items()}
 
     u = tf.constant(image)
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=True) as tape:
         tape.watch(u)
-        value = loss(u)
-    found = tape.gradient(value, u)
-    if rho == 0 and feature == "coherence":
-        return  # l2 = 0 but for the rounding: nothing to differentiate
-    step = 1e-6
-    for index in np.ndindex(image.shape):
-        moved = [image.copy() for _ in range(2)]
-        moved[0][index] += step
-        moved[1][index] -= step
-        difference = (loss(tf.constant(moved[0])) - loss(tf.constant(moved[1]))) / (2 * step)
-        np.testing.assert_allclose(found[index], difference, rtol=1e-5, atol=1e-6)
+        values = losses(u)
+    steps = 1e-6 * np.eye(image.size).reshape(-1, *image.shape[1:])
+    above, below = losses(tf.constant(image + steps)), losses(tf.constant(image - steps))
+    for name, value in values.items():
+        difference = (above[name] - below[name]) / 2e-6
+        np.testing.assert_allclose(np.ravel(tape.gradient(value, u)), difference, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("center", CENTERS)

@@ -156,7 +156,9 @@ def test_a_finished_run_ends_as_it_did(workdir, data, config, tmp_path):
     shutil.copytree(workdir, copy)
     before = {name: (copy / name).read_bytes() for name in ("model/model.json", "model/weights.npz", "validation.json")}
     again = train.train(config, data, copy)
-    np.testing.assert_array_equal(again.weights["trained/filters"], models.load_trained(copy / "model").weights["trained/filters"])
+    np.testing.assert_array_equal(
+        again.weights["trained/filters"], models.load_trained(copy / "model").weights["trained/filters"]
+    )
     assert {name: (copy / name).read_bytes() for name in before} == before
 
 

@@ -1,6 +1,6 @@
 """Pictures of filters and results, tables, charts, and one self-contained HTML page; numpy and Pillow alone."""
 
-from blade_tf.report.charts import bar_chart, line_chart
+from blade_tf.report.charts import bar_chart, curve_chart, line_chart, svg_file
 from blade_tf.report.page import code, compare, facts, figure, figure_svg, html_page, paragraph, table
 from blade_tf.report.pictures import error_image, filter_mosaic, selection_image, side_by_side, to_uint8
 from blade_tf.report.tables import text_table
@@ -9,6 +9,7 @@ __all__ = [
     "bar_chart",
     "code",
     "compare",
+    "curve_chart",
     "error_image",
     "facts",
     "figure",
@@ -19,6 +20,7 @@ __all__ = [
     "paragraph",
     "selection_image",
     "side_by_side",
+    "svg_file",
     "table",
     "text_table",
     "to_uint8",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-__all__ = ["bar_chart", "line_chart"]
+__all__ = ["bar_chart", "curve_chart", "line_chart", "svg_file"]
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a7a7a")
 _DASHES = ("", "7 4", "2 3", "9 3 2 3")
@@ -30,19 +30,44 @@ def line_chart(
     points = {}
     for name, ys in series.items():
         xs = x if x is not None else range(1, len(ys) + 1)
-        points[name] = [(float(a), float(b)) for a, b in zip(xs, ys, strict=True) if math.isfinite(b)]
+        points[name] = list(zip(xs, ys, strict=True))
+    return _chart(points, title, x_label, y_label, log_x=False)
+
+
+def curve_chart(
+    curves: Mapping[str, Sequence[tuple[float, float]]], *, title: str, x_label: str = "", y_label: str = ""
+) -> str:
+    """One line for each named curve through its points (x, y), x on a logarithmic axis.
+
+    Points that are not finite, or whose x is not positive, are left out.
+
+    Raises:
+      ValueError: nothing can be drawn.
+    """
+    positive = {name: [point for point in line if point[0] > 0] for name, line in curves.items()}
+    return _chart(positive, title, x_label, y_label, log_x=True)
+
+
+def _chart(
+    curves: Mapping[str, Sequence[tuple[float, float]]], title: str, x_label: str, y_label: str, log_x: bool
+) -> str:
+    points = {
+        name: [(float(a), float(b)) for a, b in line if math.isfinite(a) and math.isfinite(b)]
+        for name, line in curves.items()
+    }
     points = {name: line for name, line in points.items() if line}
     shown = [point for line in points.values() for point in line]
     if not shown:
         raise ValueError("series: expected at least one finite value")
     ticks = _ticks(min(b for _, b in shown), max(b for _, b in shown))
-    first, last = min(a for a, _ in shown), max(a for a, _ in shown)
-    left, top, plot_width, plot_height = 48.0, 28.0, 300.0, 210.0
+    scale = math.log10 if log_x else float
+    first, last = scale(min(a for a, _ in shown)), scale(max(a for a, _ in shown))
+    left, top, plot_width, plot_height = 48.0, 28.0, (380.0 if log_x else 300.0), (270.0 if log_x else 210.0)
     width = left + plot_width + 16 + _LETTER * max(map(len, points))
     height = top + plot_height + 46
 
     def px(value: float) -> float:
-        return left + plot_width * ((value - first) / (last - first) if last > first else 0.5)
+        return left + plot_width * ((scale(value) - first) / (last - first) if last > first else 0.5)
 
     def py(value: float) -> float:
         return top + plot_height * (ticks[-1] - value) / (ticks[-1] - ticks[0])
@@ -50,9 +75,14 @@ def line_chart(
     parts = [_text(0, 14, y_label)]
     for tick in ticks:
         parts += [_rule(left, py(tick), left + plot_width, py(tick)), _text(left - 8, py(tick) + 4, f"{tick:g}", "end")]
-    places = sorted({a for a, _ in shown})
-    for tick in places if len(places) <= 12 else (t for t in _ticks(first, last) if first <= t <= last):
-        parts.append(_text(px(tick), top + plot_height + 20, f"{tick:g}", "middle"))
+    if log_x:
+        for tick in _log_ticks(first, last):
+            parts.append(_rule(px(tick), top, px(tick), top + plot_height))
+            parts.append(_text(px(tick), top + plot_height + 20, f"{tick:g}", "middle"))
+    else:
+        places = sorted({a for a, _ in shown})
+        for tick in places if len(places) <= 12 else (t for t in _ticks(first, last) if first <= t <= last):
+            parts.append(_text(px(tick), top + plot_height + 20, f"{tick:g}", "middle"))
     parts.append(_text(left + plot_width / 2, height - 4, x_label, "middle"))
     ends: list[tuple[float, int, str]] = []
     for k, (name, line) in enumerate(points.items()):
@@ -112,6 +142,17 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(k * step, 12) for k in range(first, max(last, first + 1) + 1)]
 
 
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten between 10^low and 10^high, with their double and fivefold where that makes no more than eight."""
+    for factors in ((1, 2, 5), (1,)):
+        powers = range(math.floor(low), math.ceil(high) + 1)
+        found = [factor * 10.0**power for power in powers for factor in factors]
+        found = [tick for tick in found if low - 1e-9 <= math.log10(tick) <= high + 1e-9]
+        if len(found) <= 8:
+            break
+    return found
+
+
 def _colour(k: int) -> str:
     k %= len(_COLOURS)
     return f"var(--series-{k},{_COLOURS[k]})"
@@ -133,3 +174,11 @@ def _svg(width: float, height: float, title: str, summary: str, parts: Sequence[
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" font-size="13" fill="currentColor" '
         f'role="img" aria-label="{label}"><title>{escape(title)}</title>{"".join(parts)}</svg>'
     )
+
+
+def svg_file(svg: str) -> str:
+    """A chart as a file of its own: dark on white, whatever shows it."""
+    opening, rest = svg.split(">", 1)
+    opening = opening.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" ', 1)
+    opening = opening.replace('fill="currentColor"', 'fill="#222" color="#222"', 1)
+    return f'{opening}><rect width="100%" height="100%" fill="#fff"/>{rest}\n'
