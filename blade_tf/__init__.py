@@ -21,7 +21,7 @@ from blade_tf.pairs import BladePairs
 from blade_tf.pdes import PDES, TVFlow, solve
 from blade_tf.rates import BladeRate, FluxRate, PairsRate
 from blade_tf.select_ops import SoftSelection, blade_select, blade_select_soft
-from blade_tf.selection import Selection, quantile_thresholds
+from blade_tf.selection import Selection, feature_quantiles, quantile_thresholds
 
 __version__ = "0.1.0"
 
@@ -44,6 +44,7 @@ __all__ = [
     "blade_select_soft",
     "euler",
     "evolve",
+    "feature_quantiles",
     "implementation",
     "load",
     "load_pretrained",

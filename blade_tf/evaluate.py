@@ -19,6 +19,7 @@ from blade_tf.data import reference
 
 __all__ = [
     "Row",
+    "assess",
     "cells",
     "compare",
     "evaluate",
@@ -47,6 +48,7 @@ _OWN_CONFIG = "a trained model comes with its own; give one for a .keras file al
 
 Predictor = Callable[[tf.Tensor], tf.Tensor]
 Scores = dict[str, dict[str, tuple[float, float]]]
+Observer = Callable[[str, np.ndarray, dict[str, np.ndarray], Scores], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +103,7 @@ def score(predicted: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
 def compare(
     table_rows: Mapping[str, Row],
     sequences: Mapping[str, np.ndarray],
-    observe: Callable[[str, np.ndarray, dict[str, np.ndarray], Scores], None] | None = None,
+    observe: Observer | None = None,
 ) -> Scores:
     """PSNR and SSIM of each row on each photograph, with one photograph at a time in memory.
 
@@ -178,6 +180,39 @@ def long_run(model: models.EvolutionModel, images: Iterable[np.ndarray]) -> dict
     return {"finite": finite, "overshoot": overshoot, "mean_drift": drift}
 
 
+def assess(
+    model: models.EvolutionModel,
+    trained: models.Trained | None,
+    config: ml_collections.ConfigDict,
+    images: str | os.PathLike[str],
+    cache: str | os.PathLike[str],
+    workers: int | None = None,
+    observe: Observer | None = None,
+) -> dict[str, Any]:
+    """What `evaluate` returns but for the model's name, of arguments as of `rows`, `evaluate` and `compare`."""
+    ref = config.reference
+    reached, wanted = model.steps * model.dt, ref.frames * ref.steps_per_frame * ref.dt
+    if not np.isclose(reached, wanted, rtol=1e-6, atol=0):
+        raise ValueError(f"model: its {model.steps} steps end at {reached:g}, the config's reference at {wanted:g}")
+    sequences = references.reference_sequences(config, images, cache, workers)
+    if not sequences:
+        raise ValueError(f"images: no usable photograph in {images}: {json.dumps(sequences.left_out)}")
+    first = next(iter(sequences))
+    refined = references.reference_sequences(config, images, cache, workers, refine=2, only=[first])
+    table_rows = rows(config, model, trained)
+    scores = compare(table_rows, sequences, observe)
+    inputs = {"photographs": (sequences[name][0] for name in sequences), **stress_images()}
+    return {
+        "images": len(sequences),
+        "rows": summary(table_rows, scores),
+        "long_run": {"steps": LONG_RUN} | {kind: long_run(model, found) for kind, found in inputs.items()},
+        "stable_dt": model.stable_dt,
+        "reference_convergence": {first: score(sequences[first][-1], refined[first][-1])[0]},
+        "per_image": scores,
+        "left_out": sequences.left_out,
+    }
+
+
 def evaluate(
     model: str | os.PathLike[str],
     images: str | os.PathLike[str],
@@ -220,18 +255,8 @@ def evaluate(
         raise ValueError(f"config: {'expected one, as a .keras file holds none' if config is None else _OWN_CONFIG}")
     if config is None:
         config = ml_collections.ConfigDict(trained.config)  # type: ignore[union-attr]
-    ref = config.reference
-    reached, wanted = loaded.steps * loaded.dt, ref.frames * ref.steps_per_frame * ref.dt
-    if not np.isclose(reached, wanted, rtol=1e-6, atol=0):
-        raise ValueError(f"model: its {loaded.steps} steps end at {reached:g}, the config's reference at {wanted:g}")
     out = pathlib.Path(output)
     out.mkdir(parents=True, exist_ok=True)
-    cache = pathlib.Path(cache) if cache else out / "reference"
-    sequences = references.reference_sequences(config, images, cache, workers)
-    if not sequences:
-        raise ValueError(f"images: no usable photograph in {images}: {json.dumps(sequences.left_out)}")
-    first = next(iter(sequences))
-    refined = references.reference_sequences(config, images, cache, workers, refine=2, only=[first])
 
     def picture(name: str, frames: np.ndarray, states: dict[str, np.ndarray], scores: Scores) -> None:
         sheet = report.side_by_side(
@@ -242,19 +267,8 @@ def evaluate(
         path.parent.mkdir(parents=True, exist_ok=True)
         image_io.write_image(path, image_io.Image(sheet.astype(np.float32) / 255))
 
-    table_rows = rows(config, loaded, trained)
-    scores = compare(table_rows, sequences, picture)
-    inputs = {"photographs": (sequences[name][0] for name in sequences), **stress_images()}
-    results = {
-        "model": trained.name if trained else str(model),
-        "images": len(sequences),
-        "rows": summary(table_rows, scores),
-        "long_run": {"steps": LONG_RUN} | {kind: long_run(loaded, found) for kind, found in inputs.items()},
-        "stable_dt": loaded.stable_dt,
-        "reference_convergence": {first: score(sequences[first][-1], refined[first][-1])[0]},
-        "per_image": scores,
-        "left_out": sequences.left_out,
-    }
+    found = assess(loaded, trained, config, images, cache or out / "reference", workers, picture)
+    results = {"model": trained.name if trained else str(model), **found}
     files.write_json(out / "metrics.json", results)
     return results
 

@@ -42,6 +42,7 @@ def _in_float32(values: Sequence[float]) -> list[float]:
 
 
 def check_choice(name: str, choice: Any, choices: Sequence[str]) -> None:
+    """ValueError unless the argument `name` is one of some words."""
     if choice not in choices:
         raise ValueError(f"{name}: expected {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}, got {choice!r}")
 

@@ -175,7 +175,7 @@ class Selection(keras.layers.Layer):
         """A selection with the same parameters at another centre, and a name of its own."""
         config = self.get_config() | {"center": center}
         del config["name"]
-        return type(self).from_config(config)
+        return type(self)(**config)
 
     def call(self, image: tf.Tensor) -> tf.Tensor | SoftSelection:
         image, arguments = _selected_by(image, self.luma), self._arguments()

@@ -205,7 +205,12 @@ class _OneStep:
 
         with tqdm.tqdm(desc="least squares", unit="pass") as progress:
             found = scipy.optimize.minimize(
-                error, np.zeros(sum(sizes)), jac=True, method="L-BFGS-B", options={"maxiter": iterations}
+                error,
+                np.zeros(sum(sizes)),
+                jac=True,
+                method="L-BFGS-B",
+                # The default tolerances are about problems of few coordinates: these would stop early.
+                options={"maxiter": iterations, "ftol": 1e-12, "gtol": 1e-8},
             )
         return weights(found.x)
 

@@ -2,7 +2,7 @@
 
 from blade_tf.report.charts import bar_chart, curve_chart, line_chart, svg_file
 from blade_tf.report.page import code, compare, facts, figure, figure_svg, html_page, paragraph, table
-from blade_tf.report.pictures import error_image, filter_mosaic, selection_image, side_by_side, to_uint8
+from blade_tf.report.pictures import error_image, filter_mosaic, pair_mosaic, selection_image, side_by_side, to_uint8
 from blade_tf.report.tables import text_table
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "filter_mosaic",
     "html_page",
     "line_chart",
+    "pair_mosaic",
     "paragraph",
     "selection_image",
     "side_by_side",

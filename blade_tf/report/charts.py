@@ -1,6 +1,7 @@
 """Charts as inline SVG: text in the page's colour, series in its --series-k, described for screen readers."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -10,6 +11,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#
 _DASHES = ("", "7 4", "2 3", "9 3 2 3")
 _LETTER = 8.2  # a wide guess at a letter of 13 px, bold
 _LINE = 17
+_MARGIN = 12
 
 
 def line_chart(
@@ -178,7 +180,12 @@ def _svg(width: float, height: float, title: str, summary: str, parts: Sequence[
 
 def svg_file(svg: str) -> str:
     """A chart as a file of its own: dark on white, whatever shows it."""
-    opening, rest = svg.split(">", 1)
-    opening = opening.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" ', 1)
-    opening = opening.replace('fill="currentColor"', 'fill="#222" color="#222"', 1)
-    return f'{opening}><rect width="100%" height="100%" fill="#fff"/>{rest}\n'
+    found = re.match(r'<svg viewBox="0 0 (\d+) (\d+)" width="\d+"', svg)
+    if not found:
+        raise ValueError(f"svg: expected a chart of this module, got {svg[:40]!r}")
+    width, height = (int(size) + 2 * _MARGIN for size in found.groups())
+    box = f'viewBox="{-_MARGIN} {-_MARGIN} {width} {height}" width="{width}" height="{height}"'
+    opening, rest = svg[found.end() :].split(">", 1)
+    opening = opening.replace('fill="currentColor"', 'font-family="sans-serif" fill="#222" color="#222"', 1)
+    paper = f'<rect x="{-_MARGIN}" y="{-_MARGIN}" width="{width}" height="{height}" fill="#fff"/>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {box}{opening}>{paper}{rest}\n'

@@ -8,10 +8,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from blade_tf.image_io import quantize
 
-__all__ = ["error_image", "filter_mosaic", "selection_image", "side_by_side", "to_uint8"]
+__all__ = ["error_image", "filter_mosaic", "pair_mosaic", "selection_image", "side_by_side", "to_uint8"]
 
 _DIVERGING = np.array([[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]])
-_PAPER, _INK = (255, 255, 255), (40, 40, 40)
+_PAPER, _INK, _DOT = (255, 255, 255), (40, 40, 40), (150, 150, 150)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -44,16 +44,71 @@ def filter_mosaic(
     Raises:
       ValueError: filters is not float [K, R, S], or K is not a multiple of orientations.
     """
-    filters = np.asarray(filters, np.float64)
-    if filters.ndim != 3 or not filters.size:
-        raise ValueError(f"filters: expected [K, R, S], got {list(filters.shape)}")
-    if orientations < 1 or len(filters) % orientations:
-        raise ValueError(f"orientations: expected a divisor of {len(filters)} filters, got {orientations}")
-    filters = np.nan_to_num(filters, posinf=0, neginf=0)
+    filters = np.nan_to_num(_bank("filters", filters, orientations), posinf=0, neginf=0)
     largest = np.abs(filters).max((1, 2), keepdims=True)
     tiles = _diverging(filters / np.where(largest > 0, largest, 1))
     tiles = tiles.repeat(scale, axis=1).repeat(scale, axis=2)
     tiles = np.pad(tiles, ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
+    return _mosaic(tiles, orientations, gap, transposed)
+
+
+def pair_mosaic(
+    stencils: np.ndarray, orientations: int, *, scale: int = 8, gap: int = 4, transposed: bool = False
+) -> np.ndarray:
+    """A bank of pixel pairs as a mosaic: in each tile a line joins the two pixels of a pair, a dot is a pixel.
+
+    The stronger a pair, the darker red is its line, relative to the strongest of its tile; those of 0 are left out.
+
+    Args:
+      stencils: float [K, R, S], not negative, as of `blade_tf.pairs.BladePairs.face_stencils`: entry [r, s] couples
+        this pixel with its mirror image through the tile's centre, [R - 1 - r, S - 1 - s].
+      orientations: as in `filter_mosaic`.
+      scale: distance of two pixels in the picture.
+      gap: pixels between tiles.
+      transposed: as in `filter_mosaic`.
+
+    Raises:
+      ValueError: stencils is not float [K, R, S], or K is not a multiple of orientations.
+    """
+    stencils = np.nan_to_num(_bank("stencils", stencils, orientations), posinf=0, neginf=0)
+    _, rows, columns = stencils.shape
+    sharp = 4 * scale  # drawn enlarged, as Pillow's lines have hard edges
+    places = [(r, s) for r in range(rows) for s in range(columns)][: rows * columns // 2]
+    # Long lines first: short ones on the same line stay visible on top.
+    places.sort(key=lambda place: -np.hypot(rows - 1 - 2 * place[0], columns - 1 - 2 * place[1]))
+
+    def centre(r: int, s: int) -> tuple[float, float]:
+        return (s + 0.5) * sharp, (r + 0.5) * sharp
+
+    def tile(stencil: np.ndarray) -> np.ndarray:
+        picture = Image.new("RGB", (columns * sharp, rows * sharp), _PAPER)
+        draw = ImageDraw.Draw(picture)
+        largest = stencil.max()
+        for r, s in places:
+            if stencil[r, s] > 0:
+                colour = tuple(int(c) for c in _diverging(stencil[r, s] / largest))
+                draw.line([centre(r, s), centre(rows - 1 - r, columns - 1 - s)], fill=colour, width=sharp // 3)
+        for r in range(rows):
+            for s in range(columns):
+                x, y = centre(r, s)
+                draw.ellipse([x - sharp // 8, y - sharp // 8, x + sharp // 8, y + sharp // 8], fill=_DOT)
+        return np.asarray(picture.resize((columns * scale, rows * scale), Image.Resampling.BOX))
+
+    tiles = np.stack([tile(stencil) for stencil in stencils])
+    tiles = np.pad(tiles, ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
+    return _mosaic(tiles, orientations, gap, transposed)
+
+
+def _bank(name: str, filters: np.ndarray, orientations: int) -> np.ndarray:
+    filters = np.asarray(filters, np.float64)
+    if filters.ndim != 3 or not filters.size:
+        raise ValueError(f"{name}: expected [K, R, S], got {list(filters.shape)}")
+    if orientations < 1 or len(filters) % orientations:
+        raise ValueError(f"orientations: expected a divisor of {len(filters)} {name}, got {orientations}")
+    return filters
+
+
+def _mosaic(tiles: np.ndarray, orientations: int, gap: int, transposed: bool) -> np.ndarray:
     grid = tiles.reshape(-1, orientations, *tiles.shape[1:])
     if transposed:
         grid = grid.swapaxes(0, 1)

@@ -1,0 +1,63 @@
+"""blade-results: everything that is known about the trained models, from one folder of photographs.
+
+    blade-results --images=KODAK --output=results
+    blade-results --images=KODAK --output=results --models=tv_flow,tv_flow_paper,RUN/model
+
+Evaluates the models in gray and in colour, beside classical schemes and simpler filters; measures error against time;
+draws states, banks and charts. Writes results.md, results.json and figures, and prints a table of all equations. What
+takes long is kept in a cache: interrupted or run again, it continues.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import flags
+
+from blade_tf import results
+from blade_tf.cli import common
+
+_IMAGES = flags.DEFINE_string(
+    "images", None, "Folder of photographs, at the resolution of the reference.", required=True
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for results.md, results.json and figures.", required=True)
+_CACHE = flags.DEFINE_string(
+    "cache",
+    None,
+    "Folder for references and results to reuse; default: beside the output, with -cache behind its name.",
+)
+_MODELS = flags.DEFINE_list(
+    "models", None, "Names of pretrained models or folders of trained ones, comma-separated; default: all pretrained."
+)
+_SEEDS = flags.DEFINE_list(
+    "seeds", [], "Folders of models trained with several seeds, comma-separated, to be summarised under their names."
+)
+_PHOTOGRAPHS = flags.DEFINE_list(
+    "photographs",
+    ["kodim05", "kodim07"],
+    "Names of the photographs to show; default: kodim05 and 07, or the first two.",
+)
+_WORKERS = flags.DEFINE_integer("workers", None, "Number of processes; default: one for each processor.", lower_bound=1)
+
+
+def _run() -> None:
+    output = pathlib.Path(_OUTPUT.value)
+    found = results.collect(
+        _IMAGES.value,
+        output,
+        _CACHE.value or output.absolute().with_name(f"{output.absolute().name}-cache"),
+        names=_MODELS.value,
+        seeds=_SEEDS.value,
+        photographs=_PHOTOGRAPHS.value,
+        workers=_WORKERS.value,
+    )
+    print(results.readme_table(found))
+
+
+def main() -> None:
+    """The console script."""
+    common.main(_run, __name__, default_config=False)
+
+
+if __name__ == "__main__":
+    main()
