@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import logging
 import math
+import os
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +15,12 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import metrics, pdes
+from blade_tf import files, metrics, pdes
 from blade_tf.data import reference
 
-__all__ = ["converged_steps", "tune_coarse"]
+__all__ = ["converged_steps", "tune_coarse", "tuned"]
+
+log = logging.getLogger("blade_tf")
 
 FACTORS = (0.5, 1 / 2**0.5, 2**0.5, 2.0)
 TIME_FACTORS = (0.95, 0.98, 1.02, 1.05)
@@ -51,6 +57,30 @@ def tune_coarse(
     """
     tuned = [_tune(scheme, sequences, config, steps) for scheme in pdes.schemes(config.pde.name)]
     return max(tuned, key=lambda found: found["psnr"])
+
+
+def tuned(folder: str | os.PathLike[str], sequences: np.ndarray, config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The rivals of any model of config.pde: "coarse_tuned" with any number of steps, "coarse_10_tuned" with BLADE's.
+
+    They depend on the prepared data alone, and are kept there, in baselines.json.
+
+    Args:
+      folder: the prepared data.
+      sequences: its validation sequences.
+      config: see `blade_tf.config`.
+    """
+    path = pathlib.Path(folder, "baselines.json")
+    if path.exists():
+        return json.loads(path.read_text())
+    found = {
+        "coarse_tuned": tune_coarse(sequences, config),
+        "coarse_10_tuned": tune_coarse(sequences, config, (config.reference.frames,)),
+    }
+    try:
+        files.write_json(path, found)
+    except OSError as error:
+        log.warning("cannot keep the tuned classical schemes for other models: %s", error)
+    return found
 
 
 def _tune(

@@ -273,15 +273,12 @@ def _finish(
     summaries: Summaries,
     config: ml_collections.ConfigDict,
 ) -> models.Trained:
-    coarse = baselines.tune_coarse(data.validation, config)
-    quick = baselines.tune_coarse(data.validation, config, (config.reference.frames,))
+    rivals = baselines.tuned(data.folder, data.validation, config)
     bank = _best_weights(trainer, data, config.train.average)
     weights = {f"trained/{name}": value for name, value in bank.items()}
     weights |= {name: value for name, value in start.arrays.items() if not name.startswith("whitening/")}
     plain = json.loads(json.dumps(config.to_dict()))
-    trained = models.Trained(
-        config.name, start.spec, plain, {"coarse_tuned": coarse, "coarse_10_tuned": quick}, weights
-    )
+    trained = models.Trained(config.name, start.spec, plain, rivals, weights)
     trained.save(path / "model")
     # Keras writes in place, and wants this suffix.
     partial = path / ".model.partial.keras"
@@ -294,7 +291,7 @@ def _finish(
     files.write_json(
         path / "validation.json",
         {
-            "psnr": scores | {"coarse_tuned": coarse["psnr"], "coarse_10_tuned": quick["psnr"]},
+            "psnr": scores | {name: rival["psnr"] for name, rival in rivals.items()},
             "images": len(data.validation),
         },
     )

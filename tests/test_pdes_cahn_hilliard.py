@@ -110,7 +110,7 @@ def test_energy_of_the_stabilised_splitting_never_increases(dt):
 
 def test_energy_of_the_plain_scheme_rises_at_a_step_too_large():
     u = noise(1, 24, 20, 1)
-    energies = energy(pdes.solve(pdes.CahnHilliard(), u, dt=10.0, steps=1, frames=20).numpy(), 0.25, 1.0)[0]
+    energies = energy(pdes.solve(pdes.CahnHilliard(), u, dt=2.0, steps=1, frames=20).numpy(), 0.25, 1.0)[0]
     assert not np.all(np.diff(energies) <= 0)
 
 
@@ -123,13 +123,13 @@ def test_stable_steps_with_stabilisation():
 def test_an_edge_becomes_the_exact_interface():
     """1 / (1 + exp(-x sqrt(2 / gamma))), the minimiser of the energy, up to the square of the grid step."""
     errors = []
-    for grid_step in (0.5, 0.25):
+    for grid_step in (0.25, 0.125):
         x = (np.arange(round(16 / grid_step)) + 0.5) * grid_step - 8
         u = np.where(x > 0, 1.0, 0.0)[np.newaxis, np.newaxis, :, np.newaxis]
         v = final(pdes.CahnHilliard(0.25), u, dt=0.1, steps=2000, grid_step=grid_step)[0, 0, :, 0]
         errors.append(np.abs(v - 1 / (1 + np.exp(-x * math.sqrt(2 / 0.25)))).max())
-    assert errors[0] < 0.03
-    assert math.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.2)
+    assert errors[0] < 0.01
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.15)
 
 
 @SCHEMES
@@ -153,7 +153,7 @@ def test_scaled_lengths_and_exchanged_phases(name):
 
 @SCHEMES
 def test_converges_to_first_order_in_time(name):
-    solutions = refined(pdes.build(name), 16, 4.0, (256, 512, 1024, 2048), (1.0,) * 4)
+    solutions = refined(pdes.build(name), 16, 4.0, (512, 1024, 2048, 4096), (1.0,) * 4)
     np.testing.assert_allclose(orders(solutions), 1, atol=0.1)
 
 

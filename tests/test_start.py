@@ -54,7 +54,7 @@ def few_bins(config):
             "model.selection.strength_quantiles": (),
             "model.selection.coherence_quantiles": (),
             "train.ridge": 1e-9,
-            "train.fit_iterations": 600,
+            "train.fit_iterations": 300,
         }
         config.update_from_flattened_dict(given | overrides)
         return config
@@ -138,16 +138,14 @@ def test_planted_banks_are_recovered(case, few_bins):
     sequences = sequences_of(spec, planted, textures())
     start = least_squares_start(sequences, config)
     assert start.spec == spec
-    for images in (textures(), textures(seed=1)):
+    for images in (textures(), textures(2, seed=1)):
         assert error_of(spec, fitted(start), sequences_of(spec, planted, images)) < 1e-8
     expected, found = filters_of(spec, planted), filters_of(spec, fitted(start))
     assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        # Of conductances, the logarithms; of untied banks, up to fluxes that go round in circles, which no rate shows.
-        tolerance = {"pairs": 0.01, "flux": 1e-4 if spec.get("tied") else np.inf}.get(
-            spec["form"], 1e-5 * np.abs(value).max()
-        )
-        np.testing.assert_allclose(found[name], value, rtol=tolerance if spec["form"] == "flux" else 0, atol=tolerance)
+    if spec.get("tied", True):  # Others are known up to fluxes that go round in circles, which no rate shows.
+        for name, value in expected.items():
+            tolerance = 0.02 if spec["form"] == "pairs" else 1e-4 * np.abs(value).max()
+            np.testing.assert_allclose(found[name], value, rtol=0, atol=tolerance)
 
 
 @EVERY_FORM
@@ -225,14 +223,70 @@ def test_quantiles_are_those_of_the_features_where_the_form_selects(case, few_bi
 
 @EVERY_FORM
 def test_bins_that_no_data_select(case, few_bins):
-    """They get the mean of the others; conductances, whose logarithms have none, stay as they begin."""
+    """They take the mean of the others; conductances, which are their own coordinates, stay as they begin."""
     levels = {"model.selection.strength_thresholds": (0.08, 0.16, 9.0, 10.0)}
-    config = few_bins(CASES[case] | levels)
+    config = few_bins(CASES[case] | levels | {"train.fit_iterations": 20})
     spec = spec_of(config)
     images = textures()
     start = least_squares_start(sequences_of(spec, random_bank(spec), images), config)
-    selections = forms.rate(spec).select(images)
-    used = [np.unique(np.concatenate([np.ravel(part) for part in chosen[:2]])) for chosen in map(np.atleast_1d, [0])]
-    del selections, used
+    strengths = 4 if "soft" in case else 5
+    empty = np.arange(2 * 2 * strengths) // 2 % strengths >= 3
     for name, value in fitted(start).items():
-        assert np.isfinite(value).all(), name
+        assert np.isfinite(value).all()
+        if spec["form"] == "pairs":
+            np.testing.assert_allclose(value[empty], np.log({"face": 0.02, "node": 0.01}[name]), rtol=1e-6)
+            continue
+        assert (value[empty] == value[empty][0]).all()
+        if spec["form"] == "convex":
+            continue
+        np.testing.assert_array_equal(start.arrays[f"whitening/{name}"][empty], 0)
+        used = value[~empty]
+        assert (value[empty][0] > used.min(0)).all()
+        assert (value[empty][0] < used.max(0)).all()
+        if "soft" not in case:
+            counts = chosen_counts(forms.rate(spec), name, images)
+            assert counts[empty].sum() == 0
+            mean = np.tensordot(counts / counts.sum(), value, 1)
+            np.testing.assert_allclose(value[empty][0], mean, rtol=1e-4, atol=1e-4 * np.abs(value).max())
+
+
+def chosen_counts(rate, name, images):
+    """How many pixels or faces choose each filter of a weight."""
+    if isinstance(rate, blade_tf.BladeRate):
+        chosen = [rate.select(images)[0]]
+    else:
+        x, y = rate.select(images)
+        chosen = {"filters_x": [x[:, :, :-1]], "filters_y": [y[:, :-1]]}[name]
+    return sum(np.bincount(np.ravel(part), minlength=rate.bank[name].shape[0]) for part in chosen)
+
+
+@pytest.mark.parametrize("case", ["plain", "flux"])
+def test_a_step_in_whitened_coordinates_moves_the_rate_by_the_targets_size(case, few_bins):
+    config = few_bins(CASES[case])
+    spec = spec_of(config)
+    images = textures()
+    sequences = sequences_of(spec, random_bank(spec), images)
+    whitening = least_squares_start(sequences, config).arrays["whitening/filters"]
+    size = np.sqrt(np.mean([((after - before) / spec["dt"]) ** 2 for before, after in sequences]))
+    change = whitening[:, :, 3]
+    rate = forms.rate(spec)
+    if case == "plain":
+        moved = [ops.blade_filter(images, change.reshape(-1, 3, 5), rate.select(images)[0])]
+        chosen = rate.select(images)
+    else:
+        rate.flux.filters.assign(change.reshape(rate.flux.filters.shape))
+        x, y = chosen = rate.select(images)
+        flux_x, flux_y = rate.flux.fluxes(images, x, y)
+        moved, chosen = [flux_x[:, :, :-1], flux_y[:, :-1]], [x[:, :, :-1], y[:, :-1]]
+    moved, chosen = (np.concatenate([np.ravel(part) for part in parts]) for parts in (moved, chosen))
+    for k in range(8):
+        assert np.sqrt(np.mean(moved[chosen == k] ** 2)) == pytest.approx(size, rel=0.03)
+
+
+def test_a_part_of_the_arrays_goes_by_their_names_after_the_slash(few_bins):
+    config = few_bins(FLUX | UNTIED | {"train.fit_iterations": 1})
+    spec = spec_of(config)
+    start = least_squares_start(sequences_of(spec, random_bank(spec), textures()), config)
+    assert start.part("least_squares").keys() == start.part("whitening").keys() == {"filters_x", "filters_y"}
+    assert start.part("single_filter").keys() == {"filters"}
+    assert all(value.dtype == np.float32 for value in start.arrays.values())

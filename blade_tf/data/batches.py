@@ -29,6 +29,7 @@ class Data:
     train: records.RecordReader
     validation: np.ndarray
     photographs: dict[str, str]
+    folder: pathlib.Path
 
 
 def load_data(folder: str | os.PathLike[str], config: ml_collections.ConfigDict) -> Data:
@@ -55,7 +56,7 @@ def load_data(folder: str | os.PathLike[str], config: ml_collections.ConfigDict)
         raise ValueError(
             f"train.crop: expected at most the prepared crops' {train[0].shape[1]}, got {config.train.crop}"
         )
-    return Data(train, validation.batch(range(len(validation))), index["sha256"])
+    return Data(train, validation.batch(range(len(validation))), index["sha256"], pathlib.Path(folder))
 
 
 def training_batch(data: records.RecordReader, step: int, config: ml_collections.ConfigDict) -> np.ndarray:

@@ -69,13 +69,19 @@ class CoherenceEnhancingLBR(CoherenceEnhancing):
 
     Facts: the exchange is symmetric, so that mass is conserved; no weight is negative, so that for dt <= `stable_dt`
     each new pixel is a convex combination of old ones (maximum principle). It smooths far less across stripes than
-    stencils of fixed shape, which on coarse grids brings it nearer to the equation.
+    stencils of fixed shape, which on coarse grids brings it nearer to the equation. The pairs grow longer as alpha
+    falls, about as 1 / (2 sqrt(alpha)) pixels; alpha must be at least 1e-4.
 
     Source: Fehrenbach, Mirebeau, "Sparse non-negative stencils for anisotropic diffusion", Journal of Mathematical
     Imaging and Vision 49, 2014.
     """
 
     maximum_principle: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not tf.is_tensor(self.alpha) and self.alpha < 1e-4:
+            raise ValueError(f"alpha: expected a number in [1e-4, 1], got {self.alpha!r}")
 
     def rate(self, u: tf.Tensor, grid_step: Any = 1.0) -> tf.Tensor:
         """du/dt for u [N, H, W, C]; H and W must be known when a graph is traced."""
