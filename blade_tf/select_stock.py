@@ -80,19 +80,20 @@ def _orientation_bin(c: tf.Tensor, s: tf.Tensor, orientations: int) -> tf.Tensor
 
 def _soft_orientation(c: tf.Tensor, s: tf.Tensor, r2: tf.Tensor, n: int) -> tuple[tf.Tensor, tf.Tensor]:
     """The last of the directions j / n of the doubled angle's turn before (c, s), and the way to the next in [0, 1]."""
-    sectors = n // 4 if n % 4 == 0 else n
     lower = (s < 0) | ((s == 0) & (c < 0))
-    count = tf.zeros_like(c, tf.int32)
-    if n % 4 == 0:
+    count, sectors = tf.zeros_like(c, tf.int32), n
+    if n % 2 == 0:
         c, s = tf.where(lower, -c, c), tf.where(lower, -s, s)
+        count, sectors = count + tf.cast(lower, tf.int32) * (n // 2), n // 2
+    if n % 4 == 0:
         left = (c <= 0) & (s > 0)
         c, s = tf.where(left, s, c), tf.where(left, -c, s)
-        count += tf.cast(lower, tf.int32) * (n // 2) + tf.cast(left, tf.int32) * (n // 4)
+        count, sectors = count + tf.cast(left, tf.int32) * (n // 4), n // 4
     passed = []
     for j in range(1, sectors):
         ce, se = _direction(j, n, c)
         crossed = s * ce > c * se
-        passed.append(crossed if n % 4 == 0 else lower & crossed if 2 * j >= n else lower | crossed)
+        passed.append(crossed if n % 2 == 0 else lower & crossed if 2 * j >= n else lower | crossed)
     sector = _count(passed, c)
     middle = tf.constant([_direction(j + 0.5, n, c) for j in range(sectors)], c.dtype)
     mc, ms = tf.unstack(tf.gather(middle, sector), axis=-1)

@@ -129,7 +129,9 @@ def strength(trace: tf.Tensor, root: tf.Tensor) -> tf.Tensor:
 
 def coherence(trace: tf.Tensor, root: tf.Tensor, squared_root: tf.Tensor) -> tf.Tensor:
     """(sqrt l1 - sqrt l2) / (sqrt l1 + sqrt l2) = (l1 - l2) / (l1 + l2 + 2 sqrt(l1 l2)), and 0 where l1 = 0."""
-    return tf.math.divide_no_nan(root, trace + square_root(trace * trace - squared_root))
+    rest = trace * trace - squared_root
+    rest = tf.where(rest > 0, rest, tf.zeros_like(rest))
+    return tf.math.divide_no_nan(root, trace + square_root(rest))
 
 
 def features(image: tf.Tensor, rho: float, center: str = "pixel") -> Features:

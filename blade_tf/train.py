@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from blade_tf import baselines, files, losses, models
+from blade_tf import baselines, files, forms, losses, models
 from blade_tf import config as config_lib
 from blade_tf.data import batches
 from blade_tf.start import Start, least_squares_start
@@ -182,6 +182,7 @@ def train(
       BlockingIOError: if another process is training in workdir.
     """
     config_lib.check(config)
+    forms.check(config.model)
     loss = losses.build(config.train)
     path, opened = pathlib.Path(workdir), batches.load_data(data, config)
     with files.lock(path):
@@ -211,6 +212,11 @@ def _train(
     def validate(step: int) -> None:
         psnr = summaries.validate(step)
         log.info("step %d: validation PSNR %.2f dB", step, psnr)
+        if step == 0 and not np.isfinite(psnr):
+            raise DivergedError(
+                "the least-squares start is unstable: its states on the validation photographs are not finite. A "
+                "larger train.ridge or a smaller time step may help."
+            )
         if not psnr > float(trainer.best_psnr) - DIVERGED_BY:
             raise diverged(f"the validation PSNR fell from {float(trainer.best_psnr):.2f} to {psnr:.2f} dB", step)
         trainer.note(psnr)

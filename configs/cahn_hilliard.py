@@ -26,7 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
     t = c.train
     t.fit_sequences = 40
     t.batch = 4
-    t.learning_rate = 2.5e-4  # 5e-4 diverges
+    t.learning_rate = 5e-4  # 1e-3 diverges
     t.warmup_steps = 200
     t.steps = 2500
     t.validate_every = 250

@@ -166,6 +166,37 @@ def test_gaussian_kernel_against_scipy_and_by_hand():
     np.testing.assert_array_equal(im.gaussian_kernel(0, 2), [0, 0, 1, 0, 0])
 
 
+SCHARR = np.array([[-3, 0, 3], [-10, 0, 10], [-3, 0, 3]]) / 32
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_scharr_gradient_against_scipy(size):
+    image = random_image(2, *size, 3, dtype=np.float64)
+    for found, kernel in zip(im.scharr_gradient(image, 0.5), (SCHARR, SCHARR.T), strict=True):
+        expected = np.zeros_like(image)
+        for n, c in np.ndindex(2, 3):
+            if image.size:
+                expected[n, ..., c] = 2 * scipy.ndimage.correlate(image[n, ..., c], kernel, mode="nearest")
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_scharr_divergence_is_minus_the_adjoint_of_the_gradient(size):
+    """<f, grad u> = -<div f, u> for any u and f; constants have no gradient, so that no mass appears."""
+    u, fx, fy = (random_image(2, *size, 3, dtype=np.float64, seed=seed) for seed in range(3))
+    gx, gy = im.scharr_gradient(u, 0.5)
+    divergence = im.scharr_divergence(fx, fy, 0.5).numpy()
+    assert divergence.shape == u.shape
+    assert np.sum(fx * gx + fy * gy) == pytest.approx(-np.sum(divergence * u), abs=1e-12)
+    np.testing.assert_allclose(divergence.sum((1, 2)), 0, rtol=0, atol=1e-13)
+
+
+def test_scharr_divergence_applies_the_same_filters_in_the_interior():
+    fx, fy = (random_image(1, 7, 6, 1, dtype=np.float64, seed=seed) for seed in range(2))
+    expected = sum(scipy.ndimage.correlate(f[0, ..., 0], k) for f, k in ((fx, SCHARR), (fy, SCHARR.T)))
+    np.testing.assert_allclose(im.scharr_divergence(fx, fy)[0, 1:-1, 1:-1, 0], expected[1:-1, 1:-1], rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("sigma", [-1, math.nan, math.inf])
 def test_gaussian_kernel_refuses(sigma):
     with pytest.raises(ValueError, match="sigma: expected a finite value >= 0"):

@@ -1,4 +1,4 @@
-"""The cheaper schemes, additive operator splitting and adaptive stencils; the dense operators that steps are made of."""
+"""The cheaper schemes, additive splitting and adaptive stencils; the dense operators that steps are made of."""
 
 import itertools
 import math
@@ -74,22 +74,22 @@ def test_a_step_is_the_mean_of_the_two_implicit_ones(name, grid_step):
 def test_short_steps_follow_the_explicit_rate(name):
     u, pde = photograph(), pdes.build(name)
     rate, errors = pde.rate(tf.constant(u), 0.5).numpy(), []
-    for dt in (1e-6, 0.5e-6):
+    for dt in (1e-7, 0.5e-7):
         slope = (final(pde, u, dt=dt, steps=1, grid_step=0.5) - u) / dt
         errors.append(np.abs(slope - rate).max() / np.abs(rate).max())
-    assert errors[0] < 0.02
+    assert errors[0] < 0.005
     assert errors[0] / errors[1] == pytest.approx(2, abs=0.2)
 
 
 def test_tv_splitting_converges_to_the_explicit_scheme():
     u, pde, time = photograph(), pdes.TVFlow(0.02), 0.05
-    steps = math.ceil(4 * time / pde.stable_dt(1.0))
+    steps = math.ceil(16 * time / pde.stable_dt(1.0))
     explicit = final(pde, u, dt=time / steps, steps=steps)
     errors = [
         np.abs(final(pdes.TVFlowAOS(0.02), u, dt=time / steps, steps=steps) - explicit).max()
         for steps in (200, 400, 800)
     ]
-    assert errors[-1] < 1e-3
+    assert errors[-1] < 1.5e-3
     assert all(1.5 < a / b < 2.5 for a, b in itertools.pairwise(errors))
 
 

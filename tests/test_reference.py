@@ -110,3 +110,15 @@ def test_the_coarse_scheme_reaches_the_same_time_in_any_number_of_steps(config):
         factor = 1 - 10 * 20 * 10.0 * scale / steps * eigenvalue / 1e4
         np.testing.assert_allclose(found[0], factor**steps * image, atol=2e-6)
     assert config.pde.parameters.epsilon == 1.0
+
+
+def test_another_scheme_of_the_equation(config):
+    image = photograph(12, 12)[np.newaxis]
+    plain = reference.coarse_sequence(image, config, 10)
+    split = reference.coarse_sequence(image, config, 10, scheme="tv_flow_aos")
+    np.testing.assert_array_equal(reference.coarse_sequence(image, config, 10, scheme="tv_flow"), plain)
+    assert 1e-4 < np.abs(split - plain).max() < 0.1
+    with pytest.raises(ValueError, match="scheme: unknown name 'ced' for tv_flow, expected one of"):
+        reference.coarse_sequence(image, config, 10, scheme="ced")
+    with pytest.raises(ValueError, match="scheme: unknown name 'tv_flow_ao' for tv_flow, did you mean 'tv_flow_aos'"):
+        reference.coarse_sequence(image, config, 10, scheme="tv_flow_ao")

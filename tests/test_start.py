@@ -65,7 +65,8 @@ def few_bins(config):
 def spec_of(config):
     """What the start should make of a config whose thresholds are given."""
     model, choice = config.model, config.model.selection
-    levels = {f"{name}_thresholds": list(choice[f"{name}_thresholds"]) for name in ("strength", "coherence", "intensity")}
+    keys = [f"{name}_thresholds" for name in ("strength", "coherence", "intensity")]
+    levels = {key: list(choice[key]) for key in keys}
     centers = levels[f"{choice.soft}_thresholds"] if choice.soft else []
     if choice.soft:
         levels[f"{choice.soft}_thresholds"] = []

@@ -59,10 +59,10 @@ def _row(model: dict[str, Any], name: str) -> dict[str, Any] | None:
 def _cell(row: dict[str, Any] | None, best: float) -> str:
     if row is None:
         return "-"
-    psnr, _, _, ssim = evaluate.cells(row)
+    psnr = evaluate.cells(row)[0]
     if row["diverged"]:
         return psnr
-    return f"{f'**{psnr}**' if row['psnr'] >= best else psnr} / {ssim.removeprefix('0')[:4]}"
+    return f"{f'**{psnr}**' if row['psnr'] >= best else psnr} / {row['ssim']:.3f}"
 
 
 def readme_table(results: Results) -> str:

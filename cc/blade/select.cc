@@ -111,7 +111,9 @@ SelectPlan<F>::SelectPlan(const SelectParameters& p)
       orientations(p.orientations),
       strengths(Bins(p, SoftFeature::kStrength, p.strength_thresholds)),
       coherences(Bins(p, SoftFeature::kCoherence, p.coherence_thresholds)),
-      folded(p.orientations % 4 == 0),
+      folds(p.orientations % 4 == 0                                          ? 2
+            : p.orientations % 2 == 0 && p.soft == SoftFeature::kOrientation ? 1
+                                                                             : 0),
       low_edges(0),
       soft(p.soft),
       soft_stride(0) {
@@ -130,7 +132,7 @@ SelectPlan<F>::SelectPlan(const SelectParameters& p)
   const double n = static_cast<double>(orientations);
   const bool soft_orientation = soft == SoftFeature::kOrientation;
   const double phase = soft_orientation ? 0.0 : orientations % 2 == 0 ? 0.5 : 0.25;
-  const int64_t sectors = folded ? orientations / 4 : orientations;
+  const int64_t sectors = orientations >> folds;
   for (int64_t j = soft_orientation ? 1 : 0; j < sectors; ++j) {
     const double position = static_cast<double>(j) + phase;
     const double angle = 2 * kPi * position / n;

@@ -51,8 +51,9 @@
 //   coherence:   R2 > 0 and R2 >= k^2 (tr tr);              v = sqrt(R2) / (tr + sqrt(max(tr tr - R2, 0)))
 //   intensity:   v >= m
 //   orientation: centres at pi j / n, circular; i by the comparisons with edges of phase 0, angle 0 in bin 0 and each
-//     right angle in the bin that it begins. With (c, s) turned back to the middle of the bin, its halved angle has the
-//     tangent T = s / (sqrt(R2) + c), and weight = 1/2 + n atan(T) / pi, atan by its power series.
+//     right angle in the bin that it begins. An even number is folded into the first half turn. With (c, s) turned back
+//     to the middle of the bin, its halved angle has the tangent T = s / (sqrt(R2) + c), and weight = 1/2 + n atan(T) /
+//     pi, atan by its power series.
 //
 // Flat and NaN pixels have bin 0 and weight 0.
 
@@ -85,11 +86,11 @@ struct SelectPlan {
 
   SelectCenter center;
   int64_t orientations, strengths, coherences;  // numbers of bins
-  bool folded;
-  std::vector<F> weights;   // w[0 .. radius]
-  std::vector<F> edge_cos;  // cos(e_j), j < n / 4 where folded, otherwise j < n; not that at angle 0
+  int folds;                                    // of the doubled angle's turn: 2 into its first quarter, 1 into a half
+  std::vector<F> weights;                       // w[0 .. radius]
+  std::vector<F> edge_cos;                      // cos(e_j) in that part of the turn, but for angle 0
   std::vector<F> edge_sin;
-  int64_t low_edges;         // where not folded, the number of e_j < pi
+  int64_t low_edges;         // the number of e_j < pi
   std::vector<F> strength;   // 2 t^2
   std::vector<F> coherence;  // k^2
   std::vector<F> intensity;  // t
@@ -99,7 +100,7 @@ struct SelectPlan {
   // Of bin i: the bound to be passed to be in it, as in `strength`, `coherence` and `intensity`; m_i; 1 / (m_(i+1) -
   // m_i).
   std::vector<F> bound, origin, scale;
-  // Orientation: the middle of bin i where not folded or in the first quarter; atan(T) / T pi / n in powers of T^2.
+  // Orientation: the middle of bin i in that part of the turn; n atan(T) / (pi T) in powers of T^2.
   std::vector<F> middle_cos, middle_sin, arc;
 };
 

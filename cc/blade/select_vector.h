@@ -218,13 +218,13 @@ struct HardBins {
   using Int = typename Vector<F>::Int;
   using Lane = typename Vector<F>::IntLane;
 
-  const bool folded;
+  const int folds;
   const Lane orientations, strengths;
   const int64_t low_edges;
   const Numbers<F> edge_cos, edge_sin, strength, coherence;
 
   BLADE_INLINE explicit HardBins(const SelectPlan<F>& plan)
-      : folded(plan.folded),
+      : folds(plan.folds),
         orientations(static_cast<Lane>(plan.orientations)),
         strengths(static_cast<Lane>(plan.strengths)),
         low_edges(plan.low_edges),
@@ -247,7 +247,7 @@ struct HardBins {
     Real c = p.c, s = p.s;
     const Int lower = s < zero;
     Int orientation = {};
-    if (folded) {
+    if (folds > 0) {
       c = lower ? -c : c;
       s = lower ? -s : s;
       const Int left = c < zero;
@@ -290,18 +290,21 @@ struct SoftBins {
     Real c = p.c, s = p.s, mc = zero + middle_cos[0], ms = zero + middle_sin[0];
     const Int lower = (s < zero) | ((s == zero) & (c < zero));
     Int bin = {};
-    if (hard.folded) {
+    if (hard.folds > 0) {
       c = lower ? -c : c;
       s = lower ? -s : s;
+      bin = lower & (hard.orientations / 2);
+    }
+    if (hard.folds > 1) {
       const Int left = (c <= zero) & (s > zero);
       const Real turned = left ? s : c;
       s = left ? -c : s;
       c = turned;
-      bin = (lower & (hard.orientations / 2)) + (left & (hard.orientations / 4));
+      bin += left & (hard.orientations / 4);
     }
     for (int64_t j = 0; j < hard.edge_cos.size; ++j) {
       const Int crossed = s * hard.edge_cos[j] > c * hard.edge_sin[j];
-      const Int passed = hard.folded ? crossed : j < hard.low_edges ? lower | crossed : lower & crossed;
+      const Int passed = hard.folds > 0 ? crossed : j < hard.low_edges ? lower | crossed : lower & crossed;
       bin -= passed;
       mc = passed ? zero + middle_cos[j + 1] : mc;
       ms = passed ? zero + middle_sin[j + 1] : ms;
