@@ -23,7 +23,7 @@ from blade_tf.rates import BladeRate, FluxRate, PairsRate
 from blade_tf.select_ops import SoftSelection, blade_select, blade_select_soft
 from blade_tf.selection import Selection, feature_quantiles, quantile_thresholds
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "PDES",

@@ -11,6 +11,7 @@ import math
 import numbers
 import os
 import pathlib
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,11 +19,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import files, forms, integrate, names, ops, rates
+from blade_tf import files, forms, integrate, names, ops, pdes, rates
 
 __all__ = ["EvolutionModel", "Trained", "load", "load_pretrained", "load_trained", "pretrained_names"]
 
 PRETRAINED = pathlib.Path(__file__).with_name("pretrained")
+# The best model of these equations is also the one that is stable by proof.
+ALIASES = {"tv_flow_stable": "tv_flow", "perona_malik_stable": "perona_malik", "ced_stable": "ced"}
 FORMAT = 2
 
 
@@ -39,11 +42,13 @@ class EvolutionModel(keras.Model):
       steps: number of time steps.
       method: "euler" (eq 2.6) or "midpoint" (eq 2.7).
       output: "final" or "trajectory".
+      valid_range: the states (lowest, highest) that the rates are meant for; None for all. An image with others is
+        computed too, with a warning outside of graphs.
       **kwargs: of keras.Model.
 
     Raises:
       ValueError: for no rates, a step that is not positive or beyond the bound of a rate that is stable by proof, a
-        negative number of steps, or an unknown method or output.
+        negative number of steps, an unknown method or output, or a valid_range that does not ascend.
 
     Attributes:
       stable_dt: the longest step at which the model's only rate obeys a maximum principle by proof; None without one.
@@ -56,6 +61,7 @@ class EvolutionModel(keras.Model):
         steps: int = 10,
         method: str = "euler",
         output: str = "final",
+        valid_range: tuple[float, float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"autocast": False} | kwargs)
@@ -66,6 +72,8 @@ class EvolutionModel(keras.Model):
         self.rates: list[Any] = [rates] if callable(rates) else list(rates)
         if not self.rates:
             raise ValueError("rates: expected at least one, got none")
+        if valid_range is not None and not valid_range[0] < valid_range[1]:
+            raise ValueError(f"valid_range: expected (lowest, highest), got {valid_range!r}")
         bounds = [getattr(rate, "stable_dt", None) for rate in self.rates]
         # Each rate's bound is about that rate alone: a sum of several has none.
         self.stable_dt: float | None = bounds[0] if len(bounds) == 1 and method == "euler" else None
@@ -73,6 +81,7 @@ class EvolutionModel(keras.Model):
         self.steps = _count("steps", steps)
         self.method = method
         self.output_form = output
+        self.valid_range = None if valid_range is None else (float(valid_range[0]), float(valid_range[1]))
         # Chosen here, not at the first call: it decides whether `compile` may ask for XLA.
         self.supports_jit = not ops.uses_native()
         self.built = True
@@ -83,14 +92,43 @@ class EvolutionModel(keras.Model):
             raise ValueError(f"dt: expected at most {self.stable_dt:g}, where this model's proof ends, got {dt:g}")
         return dt
 
+    def _length(self, dt: Any, proved: bool) -> Any:
+        """The length of a step that is asked for, None for the model's own; refused if its proof, if any, is lost."""
+        if dt is None:
+            return self.dt
+        if not tf.is_tensor(dt):
+            dt = _positive("dt", dt)
+            return self._provable(dt) if proved else dt
+        if self.stable_dt is None or not proved:
+            return dt
+        bound = tf.constant(self.stable_dt * (1 + 1e-6), dt.dtype)
+        message = ["dt: expected at most", self.stable_dt, "where this model's proof ends, got", dt]
+        with tf.control_dependencies([tf.debugging.Assert(dt <= bound, message)]):
+            return tf.identity(dt)
+
+    def _warn_beyond_range(self, image: tf.Tensor) -> None:
+        if self.valid_range is None or not tf.executing_eagerly():
+            return
+        low, high = self.valid_range
+        slack = 1e-3 * (high - low)  # float16 rounds by half of this
+        if tf.reduce_min(image) < low - slack or tf.reduce_max(image) > high + slack:
+            # The same text for all images: Python shows a warning once a place.
+            warnings.warn(
+                f"image: expected values in [{low:g}, {high:g}], which this model's equation is meant for; beyond them "
+                "the result may be far from its solution",
+                stacklevel=3,
+            )
+
     def rate(self, u: tf.Tensor, extra: Sequence[Callable[[tf.Tensor], tf.Tensor]] = ()) -> tf.Tensor:
         """du/dt: the sum of the model's rates and further ones."""
         return integrate.sum_rates(*self.rates, *extra)(u)
 
     def step(self, u: tf.Tensor, dt: Any = None, extra: Sequence[Callable[[tf.Tensor], tf.Tensor]] = ()) -> tf.Tensor:
-        """The next state after a time dt (default: the model's own)."""
-        dt = self.dt if dt is None else dt
-        return integrate.INTEGRATORS[self.method](lambda v: self.rate(v, extra), dt)(u)
+        """The next state after a time dt (default: the model's own); refuses the same dt as `evolve`."""
+        return self._step(self._length(dt, not extra), extra)(u)
+
+    def _step(self, dt: Any, extra: Sequence[Callable[[tf.Tensor], tf.Tensor]]) -> Callable[[tf.Tensor], tf.Tensor]:
+        return integrate.INTEGRATORS[self.method](lambda v: self.rate(v, extra), dt)
 
     def evolve(
         self, image: Any, steps: Any = None, dt: Any = None, extra: Sequence[Callable[[tf.Tensor], tf.Tensor]] = ()
@@ -109,22 +147,16 @@ class EvolutionModel(keras.Model):
             stable by proof (tf.errors.InvalidArgumentError where dt is a tensor).
         """
         image = ops.image_tensor(image)
+        self._warn_beyond_range(image)
         steps = self.steps if steps is None else steps
         if not tf.is_tensor(steps):
             steps = _count("steps", steps)
-        if dt is not None and not tf.is_tensor(dt):
-            dt = _positive("dt", dt)
-            dt = dt if extra else self._provable(dt)
-        elif dt is not None and self.stable_dt is not None and not extra:
-            bound = tf.constant(self.stable_dt * (1 + 1e-6), dt.dtype)
-            message = ["dt: expected at most", self.stable_dt, "where this model's proof ends, got", dt]
-            with tf.control_dependencies([tf.debugging.Assert(dt <= bound, message)]):
-                dt = tf.identity(dt)
-        return integrate.evolve(lambda u: self.step(u, dt, extra), image, steps)
+        return integrate.evolve(self._step(self._length(dt, not extra), extra), image, steps)
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
         if self.output_form == "final":
             return self.evolve(image)
+        self._warn_beyond_range(image)
         return tf.stack(integrate.trajectory(self.step, image, self.steps), axis=1)
 
     def compute_output_spec(self, image: Any) -> keras.KerasTensor:
@@ -139,6 +171,7 @@ class EvolutionModel(keras.Model):
             "steps": self.steps,
             "method": self.method,
             "output": self.output_form,
+            "valid_range": list(self.valid_range) if self.valid_range else None,
         }
 
     @classmethod
@@ -159,7 +192,9 @@ def _count(name: str, value: Any) -> int:
     return int(value)
 
 
-def build(spec: dict[str, Any], output: str = "final") -> EvolutionModel:
+def build(
+    spec: dict[str, Any], output: str = "final", valid_range: tuple[float, float] | None = None
+) -> EvolutionModel:
     """A model with an untrained bank from its spec: form, selection, method, dt, steps, and what the form needs."""
     rate = forms.rate(spec)
     if rate.stable_dt is not None and spec["method"] != "euler":
@@ -167,7 +202,7 @@ def build(spec: dict[str, Any], output: str = "final") -> EvolutionModel:
             f"model.method: expected 'euler' for the form {spec['form']!r}, whose proof is about it, got "
             f"{spec['method']!r}"
         )
-    return EvolutionModel(rate, spec["dt"], spec["steps"], spec["method"], output)
+    return EvolutionModel(rate, spec["dt"], spec["steps"], spec["method"], output, valid_range)
 
 
 SINGLE_FILTER: dict[str, Any] = {
@@ -221,7 +256,8 @@ class Trained:
             else self.spec
         )
         spec = {key: value | {"luma": luma} if key.endswith("selection") else value for key, value in spec.items()}
-        model = build(spec, output)
+        pde = self.config.get("pde")
+        model = build(spec, output, pdes.build(pde["name"], **pde["parameters"]).range if pde else None)
         set_bank(model.rates[0], self.bank(weights))
         return model
 
@@ -241,8 +277,9 @@ class Trained:
 
 
 def pretrained_names() -> list[str]:
-    """The names that `load_pretrained` takes."""
-    return sorted(path.parent.name for path in PRETRAINED.glob("*/model.json"))
+    """The names that `load_pretrained` takes; some are second names, see `ALIASES`."""
+    shipped = {path.parent.name for path in PRETRAINED.glob("*/model.json")}
+    return sorted(shipped | {alias for alias, name in ALIASES.items() if name in shipped})
 
 
 def load_trained(model: str | os.PathLike[str]) -> Trained:
@@ -252,7 +289,7 @@ def load_trained(model: str | os.PathLike[str]) -> Trained:
       ValueError: for an unknown name (with the nearest one), or a folder that is incomplete or damaged.
     """
     path = next((p for p in (pathlib.Path(model), pathlib.Path(model, "model")) if (p / "model.json").exists()), None)
-    path = path or PRETRAINED / str(model)
+    path = path or PRETRAINED / ALIASES.get(str(model), str(model))
     if not (path / "model.json").exists():
         near = difflib.get_close_matches(str(model), pretrained_names(), 1)
         hint = (
@@ -289,4 +326,4 @@ def load_pretrained(name: str) -> EvolutionModel:
     """The pretrained model of this name, an `EvolutionModel`; ValueError for an unknown name (with the nearest one)."""
     if name not in pretrained_names():
         raise ValueError(f"name: unknown model {name!r}{names.hint(name, pretrained_names())}")
-    return load_trained(PRETRAINED / name).model()
+    return load_trained(PRETRAINED / ALIASES.get(name, name)).model()

@@ -19,7 +19,11 @@ __all__ = ["FUNCTIONS", "BladeRate", "FluxRate", "PairsRate", "Rate"]
 
 
 def _double_well(u: tf.Tensor) -> tf.Tensor:
-    """W'(u) = 2 u (u - 1) (2 u - 1), W(u) = u^2 (u - 1)^2 (eq 3.10)."""
+    """W'(u) = 2 u (u - 1) (2 u - 1), W(u) = u^2 (u - 1)^2 (eq 3.10), of u limited to [-1/2, 3/2].
+
+    No solution comes near these limits; without them a state that left [0, 1] far behind would grow as its cube.
+    """
+    u = tf.clip_by_value(u, -0.5, 1.5)
     return 2.0 * u * (u - 1.0) * (2.0 * u - 1.0)
 
 
@@ -116,7 +120,7 @@ class FluxRate(Rate):
       selection: a `Selection`; the fluxes are selected at its faces whatever its center.
       flux: a `BladeFlux` with at least `selection.num_bins` filters.
       functions: names of pointwise functions of u, one for each bank of `flux`: "identity" or "double_well", the W'(u)
-        of Cahn-Hilliard's equation (eq 3.10).
+        of Cahn-Hilliard's equation (eq 3.10) for u limited to [-1/2, 3/2].
       **kwargs: of keras.layers.Layer.
     """
 

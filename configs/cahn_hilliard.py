@@ -26,8 +26,8 @@ def get_config() -> ml_collections.ConfigDict:
     t = c.train
     t.fit_sequences = 40
     t.batch = 4
-    t.learning_rate = 5e-4  # 1e-3 diverges
+    t.learning_rate = 1e-3  # twice as much is hardly stable
     t.warmup_steps = 200
-    t.steps = 2500
+    t.steps = 2000
     t.validate_every = 250
     return c

@@ -78,7 +78,7 @@ def test_a_schemes_own_parameters_are_tuned_too(inputs):
     tuned = baselines.tune_coarse(sequences, config, steps=(5,))
     assert tuned["scheme"] == "cahn_hilliard_stabilised"
     assert tuned["parameters"] == {"gamma": pytest.approx(0.25), "stabilisation": pytest.approx(2.0)}
-    assert tuned["psnr"] > 70
+    assert tuned["time_scale"] == pytest.approx(1, abs=0.01)
 
 
 def test_the_search_does_not_leave_a_parameters_range(inputs, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 
 import blade_tf
 from blade_tf import config as config_lib
-from blade_tf import forms, train
+from blade_tf import forms, models, train
 
 S = "model.selection."
 FLUX = {"model.form": "flux", "model.footprint": (5, 6)}
@@ -21,13 +21,14 @@ SOUND = [
     FLUX | {"model.method": "midpoint", "model.tied": False, "model.antisymmetric": False},
     FLUX | {"model.functions": ("identity", "double_well")} | INTENSITY,
     FLUX | {"model.footprint": (1, 2)},
-    PAIRS | {"model.footprint": (4, 4)},
+    PAIRS,
     PAIRS | {S + "soft": "strength"},
     PAIRS | {S + "soft": "strength"} | GIVEN,
     PAIRS | {S + "soft": "orientation", S + "orientations": 3},
     GIVEN,
     {S + "strength_quantiles": (), S + "coherence_quantiles": (), S + "orientations": 1},
     {S + "intensity_quantiles": (), S + "intensity_thresholds": (-0.1, 0.5, 1.2)},
+    {S + "soft": "intensity", S + "intensity_quantiles": (0.0, 0.5, 1.0)},
 ]
 
 UNSOUND = [
@@ -51,6 +52,16 @@ UNSOUND = [
     (
         {"model.form": "flux"},
         r"model.footprint: expected an odd and an even size for the form 'flux', got \(5, 5\)",
+    ),
+    ({"model.footprint": (5.0, 5)}, r"model.footprint: expected two odd sizes for the form 'plain', got \(5.0, 5\)"),
+    (
+        FLUX | {"model.footprint": (4, 6)},
+        r"model.footprint: expected an odd and an even size for the form 'flux', got \(4, 6\)",
+    ),
+    (
+        PAIRS | {"model.footprint": (7, 7)},
+        r"model.footprint: expected the default \(5, 5\) for the form 'pairs', whose pairs of pixels are fixed, got "
+        r"\(7, 7\)",
     ),
     (
         FLUX | {"model.functions": ("identity", "double_wel")},
@@ -93,6 +104,20 @@ UNSOUND = [
     (
         {S + "intensity_quantiles": (0.5, 1.5)},
         r"model.selection.intensity_quantiles: expected ascending numbers in \[0, 1\], got \[0.5, 1.5\]",
+    ),
+    (
+        {S + "strength_quantiles": (0.5, 1.0)},
+        r"model.selection.strength_quantiles: expected numbers in \(0, 1\), as no pixel is below the quantile 0 or "
+        r"above the quantile 1, got \[0.5, 1.0\]",
+    ),
+    ({S + "intensity_quantiles": (0.0, 0.5)}, r"model.selection.intensity_quantiles: expected numbers in \(0, 1\), as"),
+    (
+        {S + "strength_quantiles": (0.5, 0.5)},
+        r"model.selection.strength_quantiles: expected ascending numbers in \[0, 1\], got \[0.5, 0.5\]",
+    ),
+    (
+        {S + "soft": "strength"} | GIVEN | {S + "strength_quantiles": (0.2, 0.5)},
+        r"model.selection.strength_thresholds: expected none beside strength_quantiles, got \(0.01, 0.1\) and",
     ),
     (
         {S + "coherence_quantiles": (), S + "coherence_thresholds": (0.5, 1.5)},
@@ -158,7 +183,7 @@ def test_every_form_is_a_rate_with_a_bank_of_its_bins():
 
 def test_the_committed_configs_are_sound_and_hold_those_of_the_shipped_models():
     paths = sorted((pathlib.Path(config_lib.__file__).parents[1] / "configs").glob("[a-z]*.py"))
-    assert {path.stem for path in paths} >= set(blade_tf.pretrained_names())
+    assert {path.stem for path in paths} == set(blade_tf.pretrained_names()) - set(models.ALIASES)
     for path in paths:
         found = {}
         exec(compile(path.read_text(), str(path), "exec"), found)

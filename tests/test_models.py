@@ -1,6 +1,8 @@
+import dataclasses
 import json
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -341,6 +343,48 @@ def test_arguments_that_make_no_sense(options, message):
             model.evolve(image_of(1, 2, 2, 1), **options)
 
 
+def stable_rates():
+    choose = blade_tf.Selection(**SELECTION)
+    face = choose.at("face_x")
+    return {
+        "convex": blade_tf.BladeRate(choose, blade_tf.ConvexBlade(choose.num_bins, 0.25, (3, 3))),
+        "pairs": blade_tf.PairsRate(face, choose, blade_tf.BladePairs(face.num_bins, choose.num_bins, 0.25)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["convex", "pairs"])
+def test_steps_beyond_the_proof_are_refused(kind):
+    rate, u, message = (
+        stable_rates()[kind],
+        image_of(1, 9, 11, 1),
+        "dt: expected at most 0.25, where .* proof ends, got",
+    )
+    with pytest.raises(ValueError, match=f"{message} 0.26"):
+        blade_tf.EvolutionModel(rate, 0.26)
+    model = blade_tf.EvolutionModel(rate, 0.25, 2)
+    assert model.stable_dt == 0.25
+    graph = tf.function(
+        lambda v, dt: model.evolve(v, 2, dt), input_signature=[tf.TensorSpec([None] * 4), tf.TensorSpec([])]
+    )
+    for inside in (0.25, 0.1):
+        np.testing.assert_array_equal(graph(u, inside), model.evolve(u, 2, inside))
+        np.testing.assert_array_equal(model.step(model.step(u, inside), inside), model.evolve(u, 2, inside))
+    for call in (lambda: model.evolve(u, 2, 0.26), lambda: model.step(u, 0.26)):
+        with pytest.raises(ValueError, match=f"{message} 0.26"):
+            call()
+    for call in (lambda: graph(u, 0.26), lambda: model.evolve(u, 2, tf.constant(0.26))):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="dt: expected at most"):
+            call()
+    # A sum of rates has no proof, nor has a midpoint step: their bound is nobody's claim.
+    for other in (
+        blade_tf.EvolutionModel([rate, decay], 0.26, 2),
+        blade_tf.EvolutionModel(rate, 0.26, 2, "midpoint"),
+    ):
+        assert other.stable_dt is None
+        other(u)
+    assert model.evolve(u, 2, 0.26, [decay]).shape == u.shape
+
+
 def test_a_bank_too_small_for_its_selection_is_refused():
     with pytest.raises(ValueError, match="blade: expected at least 48 filters, got 47"):
         blade_tf.BladeRate(blade_tf.Selection(**SELECTION), blade_tf.Blade(47))
@@ -399,11 +443,61 @@ def test_trained_models_are_built_from_their_parts(weights):
     np.testing.assert_array_equal(record.model(weights)(u), states[:, -1])
 
 
+def of_equation(name, parameters, **options):
+    record = dataclasses.replace(trained(), config={"pde": {"name": name, "parameters": parameters}})
+    return record.model(**options)
+
+
+@pytest.mark.parametrize("output", ["final", "trajectory"])
+@pytest.mark.parametrize("low_high", [(-0.1, 1.0), (0.0, 1.1), (0.0, 255.0)])
+def test_images_that_an_equation_is_not_meant_for_bring_a_warning(low_high, output, tmp_path):
+    model = of_equation("cahn_hilliard", {"gamma": 0.25}, output=output)
+    assert model.valid_range == (0.0, 1.0)
+    low, high = low_high
+    image = low + (high - low) * image_of(1, 9, 11, 1).round(2)
+    image[0, 0, :2, 0] = low_high
+    message = r"^image: expected values in \[0, 1\], which this model's equation is meant for; beyond them the result"
+    with pytest.warns(UserWarning, match=message) as found:
+        expected = model(image)
+    assert len(found) == 1
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match=message):
+        np.testing.assert_array_equal(blade_tf.load(tmp_path / "model.keras")(image), expected)
+
+
+def test_images_that_an_equation_is_meant_for_bring_no_warning():
+    image = image_of(1, 9, 11, 1)
+    image[0, 0, :2, 0] = 0, 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = of_equation("cahn_hilliard", {"gamma": 0.25})
+        for inside in (image, tf.cast(image * 1.0003, tf.float16), image[:, :0], np.full_like(image, np.nan)):
+            model(inside)
+        other = of_equation("tv_flow", {"epsilon": 0.1})
+        assert other.valid_range is None
+        other(255 * image)
+        trained().model()(255 * image)
+
+
+def test_a_range_that_does_not_ascend_is_refused():
+    with pytest.raises(ValueError, match=r"valid_range: expected \(lowest, highest\), got \(1, 0\)"):
+        blade_tf.EvolutionModel(rate_of(), 0.1, valid_range=(1, 0))
+
+
 def test_pretrained_models_by_name(pretrained):
     assert blade_tf.pretrained_names() == ["tv_flow_paper"]
     u, expected = image_of(1, 9, 11, 1), trained().model()(image_of(1, 9, 11, 1))
     for model in (blade_tf.load("tv_flow_paper"), blade_tf.load_pretrained("tv_flow_paper"), blade_tf.load(pretrained)):
         np.testing.assert_array_equal(model(u), expected)
+
+
+def test_second_names_of_shipped_models(pretrained, monkeypatch):
+    monkeypatch.setitem(models.ALIASES, "tv_flow_stable", "tv_flow_paper")
+    assert blade_tf.pretrained_names() == ["tv_flow_paper", "tv_flow_stable"]
+    for model in (blade_tf.load("tv_flow_stable"), blade_tf.load_pretrained("tv_flow_stable")):
+        np.testing.assert_array_equal(
+            model.rates[0].bank["filters"], blade_tf.load("tv_flow_paper").rates[0].bank["filters"]
+        )
 
 
 def test_unknown_names_bring_the_nearest(pretrained):

@@ -60,6 +60,13 @@ def test_declared_maximum_principle_at_the_stable_step(name, dtype, rounding):
         assert np.all(np.diff(highs, axis=1) <= rounding)
 
 
+@pytest.mark.parametrize("name", sorted(set(pdes.PDES) - set(BOUNDED)))
+def test_what_declares_no_maximum_principle_has_none(name):
+    pde, u = pdes.build(name), (noise(1, 31, 23, 1) > 0.5).astype(float)
+    v = final(pde, u, dt=min(pde.stable_dt(1.0), 0.1), steps=5)
+    assert v.min() < -1e-3 or v.max() > 1 + 1e-3
+
+
 @NAMES
 @pytest.mark.parametrize("shape", [(0, 4, 5, 1), (1, 0, 5, 1), (1, 4, 0, 1), (1, 4, 5, 0), (1, 1, 1, 1)])
 def test_empty_images_and_single_pixels(name, shape):

@@ -67,16 +67,17 @@ def distance(a, b, period=math.inf):
 @BOTH
 @SOFT
 @CENTERS
-@pytest.mark.parametrize("orientations", [3, 4, 6, 8, 12, 90])
+@pytest.mark.parametrize("orientations", [3, 4, 5, 6, 8, 90])
 @pytest.mark.parametrize(("rho", "channels"), [(0.5, 3), (1, 1)])
 def test_agrees_with_square_roots_and_arc_tangents(soft, orientations, rho, channels, center, implementation):
-    if soft != "orientation" and orientations not in (3, 6):
-        orientations = 1
     image = texture(2, 37, 41, channels)
     options = options_of(soft, orientations, rho=rho, center=center)
-    lower, upper, weight = (of_faces(field, center) for field in select(image, **options))
     values = dict(zip(FEATURES, features(image, rho, center), strict=True))
-    value, centers = values[soft], np.float32(options["centers"]).astype(np.float64)
+    value = values[soft]
+    if soft != "orientation":
+        options["centers"] = np.quantile(value, [0.1, 0.3, 0.6, 0.9]).tolist()
+    lower, upper, weight = (of_faces(field, center) for field in select(image, **options))
+    centers = np.float32(options["centers"]).astype(np.float64)
     if soft == "orientation":
         size, expected, period = orientations, value * orientations / math.pi, orientations
         # Rounding turns an almost isotropic pixel by any angle.
@@ -117,11 +118,11 @@ def agrees(image, options):
 @needs_native
 @SOFT
 @CENTERS
-@pytest.mark.parametrize("rho", [0, 0.5, 1, 2.5])
+@pytest.mark.parametrize("rho", [0, 0.5, 2.5])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_native_and_stock_agree(dtype, rho, center, soft):
     """On a photograph, with its few gray levels and many ties, and noise."""
-    image = np.concatenate([photograph("astronaut", 4, 3), texture(1, 128, 128, 3) / 20])
+    image = np.concatenate([photograph("astronaut", 6, 3), texture(1, 86, 86, 3) / 20])
     for orientations in (8, 3, 6) if soft == "orientation" else (8,):
         options = options_of(soft, orientations, 1 / 20, rho=rho, center=center)
         found = agrees(tf.cast(image, dtype), options)
@@ -156,7 +157,7 @@ def test_graphs_of_unknown_shape_give_the_same(soft):
     for implementation in ("native", "stock"):
         with blade_tf.implementation(implementation):
             expected = blade_tf.blade_select_soft(image, **options)
-            for spec in ([None] * 4, None, [2, None, 40, 3]):
+            for spec in ([None] * 4, None) if implementation == "native" else ([None, None, 40, None],):
                 graph = tf.function(
                     lambda u: blade_tf.blade_select_soft(u, **options), input_signature=[tf.TensorSpec(spec)]
                 )
@@ -363,7 +364,7 @@ def test_gradient_agrees_with_differences(rho, channels, center, soft, implement
     cotangent *= same
     difference = ((above[2] - below[2]) * cotangent).sum((1, 2)) / 2e-6
     found = np.ravel(gradient(image, cotangent, options))
-    assert np.count_nonzero(found) > 0.8 * found.size
+    assert np.count_nonzero(found) > 0.5 * found.size
     np.testing.assert_allclose(found, difference, rtol=1e-5, atol=1e-6 * abs(found).max())
 
 
@@ -377,8 +378,9 @@ def test_native_and_stock_gradients_agree(dtype, center, soft):
     for implementation in ("native", "stock"):
         with blade_tf.implementation(implementation):
             found.append(gradient(image, cotangent, options_of(soft, center=center)))
-            graph = tf.function(lambda u: gradient(u, cotangent, options_of(soft, center=center)))
-            found.append(graph(image))
+            if dtype == "float32" and center == "face_y":
+                graph = tf.function(lambda u: gradient(u, cotangent, options_of(soft, center=center)))
+                found.append(graph(image))
     scale = np.abs(tf.cast(found[0], tf.float64)).max()
     assert scale > 0
     precision = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-5, "float64": 1e-13}[dtype]
@@ -393,24 +395,25 @@ def test_native_and_stock_gradients_agree(dtype, center, soft):
 @SOFT
 @CENTERS
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("scale", [0.0, 1e-19, 1e-4, 1.0])
-def test_gradient_is_finite_where_the_image_is_flat(scale, dtype, center, soft, implementation):
-    image = np.zeros((1, 9, 12, 1))
-    image[:, :, 4:] = scale
-    image[:, 4:, 8:] = -scale
+def test_gradient_is_finite_where_the_image_is_flat(dtype, center, soft, implementation):
+    """Steps of four heights; there is no gradient where there is no step."""
+    image = np.zeros((4, 9, 12, 1))
+    image[:, :, 4:] = np.reshape([0.0, 1e-19, 1e-2, 1.0], [4, 1, 1, 1])
+    image[:, 4:, 8:] *= -1
     for rho in (0.0, 1.0):
         options = options_of(soft, rho=rho, center=center) | {"centers": [0.0, 0.1, 1.0] if SOFT_CENTERS[soft] else []}
-        found = gradient(image.astype(dtype), noise(1, 9, 12), options)
+        found = gradient(image.astype(dtype), noise(4, 9, 12), options).numpy()
         assert np.all(np.isfinite(found))
-        if scale == 0 and soft != "intensity":
-            np.testing.assert_array_equal(found, np.zeros_like(image))
+        assert np.any(found[3]) or rho == 0  # where every step has coherence 1
+        if soft != "intensity":
+            np.testing.assert_array_equal(found[0], np.zeros_like(found[0]))
 
 
 @BOTH
 def test_gradient_of_an_intensity_by_hand(implementation):
     """Between two centres 1 / (their distance), through the mean over channels and a face's pixels; 0 beyond."""
     image = np.zeros((1, 1, 4, 2))
-    image[0, 0, :, 0] = [0.5, 3.0, 9.0, 9.0]
+    image[0, 0, :, 0] = [0.5, 3.0, 19.0, 19.0]
     options = {"soft": "intensity", "centers": [0.0, 1.0, 3.0], "orientations": 1}
     found = gradient(image, np.ones((1, 1, 4)), options)
     np.testing.assert_allclose(found[0, 0], [[0.5, 0.5], [0.25, 0.25], [0, 0], [0, 0]], rtol=1e-15)
@@ -472,7 +475,7 @@ def test_second_derivatives(implementation):
         ({"soft": "coherence", "coherence_thresholds": [1]}, r"coherence_thresholds: expected none where coherence"),
         ({"soft": "orientation"}, r"centers: expected none where orientation is soft, got \[0.1, 0.2\]"),
         ({"soft": "orientation", "centers": (), "orientations": 2}, r"orientations: .* at least 3 .* got 2"),
-        ({"orientations": 2**30}, r"orientations: expected at most 2147483647 combinations of features, got 2147483648"),
+        ({"orientations": 2**30}, r"orientations: expected at most 2147483647 combinations of features, got 21474"),
         ({"center": "node"}, r"center: expected 'pixel', 'face_x' or 'face_y', got 'node'"),
     ],
 )  # fmt: skip
@@ -581,7 +584,7 @@ def test_the_stock_layer_compiles_with_xla():
         layer = make()
         assert layer.supports_jit
         expected, found = layer(image), tf.function(layer, jit_compile=True)(image)
-    # XLA contracts products and sums, which moves a weight, and a pixel from the end of one bin to the next's beginning.
+    # XLA contracts products and sums: that moves weights, and pixels from the end of a bin to the next's beginning.
     a, b = (
         bins(f.lower.numpy(), {"soft": "strength", "centers": layer.centers, "orientations": 6})
         for f in (expected, found)
