@@ -23,6 +23,7 @@ def apply_image(
     Args:
       model: its dt and number of steps are the defaults.
       image: float, in the intensities that the model was trained with ([0, 1]); its grid is the model's operating grid.
+        A model of an equation that is meant for [0, 1] alone, Cahn-Hilliard's, warns of others.
       steps: number of time steps.
       dt: length of a time step, in the model's unit.
     """

@@ -22,6 +22,7 @@ MAX_BINS = 1 << 16  # far more than any data fills
 PROVED = ("convex", "pairs")  # by proofs that are about explicit Euler
 # Keys that the form "flux" alone has, and what they are for the others.
 FLUX_KEYS = {"tied": True, "antisymmetric": True, "functions": ("identity",)}
+USUAL_FOOTPRINT = (5, 5)
 
 
 def _plain(spec: Spec) -> Rate:
@@ -68,10 +69,16 @@ def check(model: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"model.method: expected 'euler' for the form {model.form!r}, whose proof is about it, got {model.method!r}"
         )
-    if model.form != "pairs":
+    if model.form == "pairs":
+        if tuple(model.footprint) != USUAL_FOOTPRINT:
+            raise ValueError(
+                f"model.footprint: expected the default {USUAL_FOOTPRINT} for the form 'pairs', whose pairs of pixels "
+                f"are fixed, got {tuple(model.footprint)}"
+            )
+    else:
         parity, wanted = ((1, 0), "an odd and an even size") if model.form == "flux" else ((1, 1), "two odd sizes")
         sizes = tuple(model.footprint)
-        if len(sizes) != 2 or any(n < 1 or n % 2 != odd for n, odd in zip(sizes, parity, strict=True)):
+        if len(sizes) != 2 or any(not _is_size(n) or n % 2 != odd for n, odd in zip(sizes, parity, strict=True)):
             raise ValueError(f"model.footprint: expected {wanted} for the form {model.form!r}, got {sizes}")
     for key, usual in FLUX_KEYS.items():
         value = tuple(model[key]) if key == "functions" else model[key]
@@ -89,6 +96,10 @@ def _check_name(key: str, what: str, name: str, known: Iterable[str]) -> None:
         raise ValueError(f"model.{key}: unknown {what} {name!r}{names.hint(name, known)}")
 
 
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def _check_selection(choice: ml_collections.ConfigDict) -> None:
     if choice.soft:
         _check_name("selection.soft", "feature", choice.soft, select_ops.SOFT_FEATURES)
@@ -103,6 +114,11 @@ def _check_selection(choice: ml_collections.ConfigDict) -> None:
                 f"{quantiles}; set one of them to ()"
             )
         select_ops.check_thresholds(f"model.selection.{feature}_quantiles", quantiles, 0, 1)
+        if feature != choice.soft and not all(0 < q < 1 for q in quantiles):
+            raise ValueError(
+                f"model.selection.{feature}_quantiles: expected numbers in (0, 1), as no pixel is below the quantile 0 "
+                f"or above the quantile 1, got {list(quantiles)}"
+            )
         select_ops.check_thresholds(f"model.selection.{feature}_thresholds", given, low, high)
         count = len(given or quantiles)
         # Any numbers in the feature's range stand for what the data's quantiles will be.

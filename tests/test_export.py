@@ -34,6 +34,12 @@ def saved(request, workdir, tmp_path_factory):
     return folder
 
 
+def evolved(model, saved, *arguments):
+    """What the model computes by the operations of an export: another's rounding may move a pixel to another filter."""
+    with blade_tf.implementation("stock" if saved.name == "portable" else "native"):
+        return model.evolve(*arguments)
+
+
 def operations(folder):
     saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     graph = saved.meta_graphs[0].graph_def
@@ -47,7 +53,7 @@ def test_any_batch_height_and_width(saved, model):
         image = photographs(shape)
         found = serve(image=tf.constant(image))
         assert list(found) == ["output"]
-        np.testing.assert_allclose(found["output"], model.evolve(image), atol=2e-6)
+        np.testing.assert_allclose(found["output"], evolved(model, saved, image), rtol=0, atol=2e-7)
 
 
 def test_any_steps_and_dt(saved, model):
@@ -55,7 +61,7 @@ def test_any_steps_and_dt(saved, model):
     image = photographs((1, 31, 45, 1))
     for steps, dt in ((0, model.dt), (1, model.dt), (25, 0.3 * model.dt)):
         found = evolve(image=tf.constant(image), steps=tf.constant(steps), dt=tf.constant(dt))["output"]
-        np.testing.assert_allclose(found, model.evolve(image, steps, dt), atol=2e-6)
+        np.testing.assert_allclose(found, evolved(model, saved, image, steps, dt), rtol=0, atol=2e-7)
     np.testing.assert_array_equal(
         evolve(image=tf.constant(image), steps=tf.constant(0), dt=tf.constant(1.0))["output"], image
     )
@@ -113,7 +119,7 @@ def test_a_fresh_process_loads_it(saved, model, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model.evolve(image), atol=2e-6)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), evolved(model, saved, image), rtol=0, atol=2e-7)
 
 
 def test_colour_selects_by_luma(workdir, model, tmp_path):

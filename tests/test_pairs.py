@@ -148,6 +148,15 @@ def test_a_selection_out_of_range_is_named(part, value):
         blade_lookup(random(6, 2), chosen._replace(**{part: wrong}))
 
 
+@pytest.mark.skipif(native.library is None, reason="not built")
+def test_the_first_of_many_rows_with_selections_out_of_range_is_named():
+    chosen = soft((4, 300, 200), 6)
+    lower, upper = chosen.lower.numpy(), chosen.upper.numpy()
+    upper[1, 7, 150], lower[1, 8, 3], upper[0, 299, 9], lower[3] = 9, 8, 7, -1
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"got 7 at \[0, 299, 9\]"):
+        blade_lookup(random(6, 2), chosen._replace(lower=lower, upper=upper))
+
+
 def test_bad_arguments_are_named():
     u, c = random(1, 4, 4, 1), random(1, 2, 4, 4)
     with pytest.raises(TypeError, match=r"image: expected float32 or float64 \[N, H, W, C\], got float16"):

@@ -265,6 +265,16 @@ def test_the_folder_of_other_photographs_is_refused(workdir, data, config, tmp_p
         ("train.betas", (0.9, 1.0), r"train.betas: expected two numbers in \[0, 1\), got \(0.9, 1.0\)"),
         ("train.loss", "log_msee", r"train.loss: unknown loss 'log_msee', did you mean 'log_mse'"),
         ("train.ridge", 0.0, r"train.ridge: expected a positive number, got 0.0"),
+        ("train.fit_sequences", 0, r"train.fit_sequences: expected a positive number, got 0"),
+        ("train.fit_iterations", -5, r"train.fit_iterations: expected a positive number, got -5"),
+        ("train.whitening_ridge", 0.0, r"train.whitening_ridge: expected a positive number, got 0.0"),
+        ("train.patience", -1, r"train.patience: expected a non-negative number, got -1"),
+        (
+            "pde.name",
+            "cahn_hilliard",
+            r"data: .* was prepared with another config \(pde.name: 'tv_flow' there, 'cahn_h",
+        ),
+        ("pde.parameters.epsilon", 0.02, r"data: .* was prepared with another config \(pde.parameters.epsilon: 0.01"),
         ("model.form", "plane", r"model.form: unknown form 'plane', did you mean 'plain'"),
     ],
 )

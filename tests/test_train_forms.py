@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from blade_tf import models, train
 from blade_tf.data import batches
-from blade_tf.summaries import Summaries, psnr_by_step
+from blade_tf.summaries import psnr_by_step
 
 S = "model.selection."
 FORMS = {
@@ -23,9 +23,10 @@ FORMS = {
         S + "soft": "strength",
         S + "orientations": 3,
     },
-    "pairs": {"model.form": "pairs", "train.learning_rate": 0.06, S + "orientations": 3},
+    "pairs": {"model.form": "pairs", "model.footprint": (5, 5), "train.learning_rate": 0.06, S + "orientations": 3},
     "pairs, soft": {
         "model.form": "pairs",
+        "model.footprint": (5, 5),
         "train.learning_rate": 0.06,
         S + "soft": "orientation",
         S + "orientations": 4,

@@ -1,17 +1,18 @@
 """blade-results: everything that is known about the trained models, from one folder of photographs.
 
     blade-results --images=KODAK --output=results
-    blade-results --images=KODAK --output=results --models=tv_flow,tv_flow_paper,RUN/model
+    blade-results --images=KODAK --output=results --models=tv_flow,tv_flow_paper --runs=RUN1/model,RUN2/model
 
 Evaluates the models in gray and in colour, beside classical schemes and simpler filters; measures error against time;
-draws states, banks and charts. Writes results.md, results.json and figures, and prints a table of all equations. What
-takes long is kept in a cache: interrupted or run again, it continues.
+draws states, banks and charts. Writes README.md, results.json and figures, and prints the table of all equations. What
+takes long is kept in a cache: interrupted or run again, it continues. Times are worth something on an idle machine.
 """
 
 from __future__ import annotations
 
 import pathlib
 
+import tensorflow as tf
 from absl import flags
 
 from blade_tf import results
@@ -20,7 +21,7 @@ from blade_tf.cli import common
 _IMAGES = flags.DEFINE_string(
     "images", None, "Folder of photographs, at the resolution of the reference.", required=True
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for results.md, results.json and figures.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for README.md, results.json and figures.", required=True)
 _CACHE = flags.DEFINE_string(
     "cache",
     None,
@@ -29,29 +30,30 @@ _CACHE = flags.DEFINE_string(
 _MODELS = flags.DEFINE_list(
     "models", None, "Names of pretrained models or folders of trained ones, comma-separated; default: all pretrained."
 )
-_SEEDS = flags.DEFINE_list(
-    "seeds", [], "Folders of models trained with several seeds, comma-separated, to be summarised under their names."
+_RUNS = flags.DEFINE_list(
+    "runs", [], "Folders of further runs of these models, with other seeds, comma-separated, for their spread."
 )
-_PHOTOGRAPHS = flags.DEFINE_list(
-    "photographs",
+_SHOW = flags.DEFINE_list(
+    "show",
     ["kodim05", "kodim07"],
-    "Names of the photographs to show; default: kodim05 and 07, or the first two.",
+    "Names of photographs to show; default: kodim05 and 07, or the first two where these are missing.",
 )
 _WORKERS = flags.DEFINE_integer("workers", None, "Number of processes; default: one for each processor.", lower_bound=1)
 
 
 def _run() -> None:
+    tf.get_logger().setLevel("ERROR")  # it warns of solvers that are traced again for each size of photographs
     output = pathlib.Path(_OUTPUT.value)
     found = results.collect(
         _IMAGES.value,
         output,
         _CACHE.value or output.absolute().with_name(f"{output.absolute().name}-cache"),
         names=_MODELS.value,
-        seeds=_SEEDS.value,
-        photographs=_PHOTOGRAPHS.value,
+        runs=_RUNS.value,
+        show=_SHOW.value,
         workers=_WORKERS.value,
     )
-    print(results.readme_table(found))
+    print(results.summary(found))
 
 
 def main() -> None:

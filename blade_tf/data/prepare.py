@@ -197,4 +197,6 @@ def load_index(data: str | os.PathLike[str]) -> dict[str, Any]:
     index = json.loads(path.read_text())
     if "sequences" not in index:
         raise ValueError(f"data: {data} is not complete; run the same blade-prepare command again to continue it")
+    if "sha256" not in index:
+        raise ValueError(f"data: {data} was prepared by an earlier version of blade_tf; prepare the data again")
     return index

@@ -1,7 +1,9 @@
-"""Colour photographs (section 3.4): selection by luma against the tensor of all channels."""
+"""Colour photographs (section 3.4): three ways to choose the filters of their channels."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 from typing import Any
 
@@ -10,16 +12,38 @@ import tensorflow as tf
 
 from blade_tf import evaluate, models, references
 
-__all__ = ["colour", "colour_rows"]
+__all__ = ["WAYS", "colour", "ways"]
+
+WAYS = {
+    "luma": "by luma",
+    "joint": "by the tensor of all channels",
+    "separate": "each channel by itself",
+}
 
 
-def colour_rows(trained: models.Trained) -> dict[str, evaluate.Row]:
-    """Doing nothing, and the model with both ways to select."""
-    return {
-        "identity": evaluate.Row("doing nothing", tf.identity),
-        "luma": evaluate.Row("selection by luma", trained.model(luma=True).evolve),
-        "joint": evaluate.Row("selection by the tensor of all channels", trained.model(luma=False).evolve),
-    }
+def _with_mean_tensor(trained: models.Trained) -> models.EvolutionModel:
+    """Selects by the mean of the channels' structure tensors: a gray photograph in colour is treated as in gray.
+
+    `Selection` takes their sum, whose strength is sqrt(3) times that of a gray photograph, which thresholds are for.
+    """
+
+    def scaled(selection: dict[str, Any]) -> dict[str, Any]:
+        keys = ["strength_thresholds", *(["centers"] if selection.get("soft") == "strength" else [])]
+        return selection | {key: [math.sqrt(references.COLOURS) * value for value in selection[key]] for key in keys}
+
+    spec = {key: scaled(value) if key.endswith("selection") else value for key, value in trained.spec.items()}
+    return dataclasses.replace(trained, spec=spec).model(luma=False)
+
+
+def ways(trained: models.Trained) -> dict[str, evaluate.Predictor]:
+    """For each of `WAYS`, the state at the stopping time from the input [N, H, W, 3]."""
+    model = trained.model()
+
+    def separate(u: tf.Tensor) -> tf.Tensor:
+        as_batch = tf.concat(tf.split(u, references.COLOURS, axis=-1), axis=0)
+        return tf.concat(tf.split(model.evolve(as_batch), references.COLOURS, axis=0), axis=-1)
+
+    return {"luma": model.evolve, "joint": _with_mean_tensor(trained).evolve, "separate": separate}
 
 
 def colour(
@@ -33,14 +57,16 @@ def colour(
     PSNR is that of the mean squared error over all channels, SSIM the mean over them.
 
     Returns:
-      "images" (their number), "identity", "luma" and "joint" (`evaluate.statistics` of each), and "better", the one of
-      the last two whose mean PSNR is higher; None for a folder without colour photographs.
+      "images" (their number), "identity" and each of `WAYS` (`evaluate.statistics`), and "best", the way whose mean
+      PSNR is the highest; None for a folder without colour photographs.
     """
     config = references.colour_config(ml_collections.ConfigDict(trained.config))
     sequences = references.reference_sequences(config, images, cache, workers, colour=True)
     if not sequences:
         return None
-    scores = evaluate.compare(colour_rows(trained), sequences)
-    found = {row: evaluate.statistics(of_row) for row, of_row in scores.items()}
-    better = "joint" if found["joint"]["psnr"] > found["luma"]["psnr"] else "luma"
-    return {"images": len(sequences), **found, "better": better}
+    rows = {"identity": evaluate.Row("doing nothing", tf.identity)}
+    rows |= {name: evaluate.Row(WAYS[name], predict) for name, predict in ways(trained).items()}
+    found = {name: evaluate.statistics(scores) for name, scores in evaluate.compare(rows, sequences).items()}
+    usable = [name for name in WAYS if not found[name]["diverged"]]
+    best = max(usable, key=lambda name: found[name]["psnr"], default=None)
+    return {"images": len(sequences), **found, "best": best}

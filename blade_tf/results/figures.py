@@ -2,47 +2,57 @@
 
 from __future__ import annotations
 
+import io
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
-from blade_tf import evaluate, image_io, models, report
+from blade_tf import evaluate, files, image_io, models, report
 
-__all__ = ["bank_picture", "colour_picture", "states_picture", "write_picture"]
+__all__ = ["bank_picture", "colour_picture", "states_picture", "write_jpeg", "write_png"]
 
 ENLARGED = 2
+QUALITY = 90
 
 
-def states_picture(trained: models.Trained, sequences: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    """For each named photograph: the input, the reference, BLADE, and ten times their difference (Fig 9)."""
+def _state(predict: evaluate.Predictor, frames: np.ndarray) -> tuple[np.ndarray, str]:
+    """The state at the stopping time [H, W, C], and its PSNR as text."""
+    state = predict(tf.constant(frames[:1])).numpy()[0]
+    return state, f"{evaluate.score(state, frames[-1])[0]:.2f} dB"
+
+
+def states_picture(
+    trained: Sequence[models.Trained], sequences: Mapping[str, np.ndarray], names: Sequence[str]
+) -> np.ndarray:
+    """For each named photograph the reference and BLADE's models, and below the input and ten times their differences
+    from the reference (Fig 9).
+    """
     pictures, labels = [], []
-    model = trained.model()
+    evolve = {entry.name: entry.model().evolve for entry in trained}
     for name in names:
-        first, last = sequences[name][[0, -1]]
-        blade = model.evolve(tf.constant(first[np.newaxis])).numpy()[0]
-        pictures += [first, last, blade, report.error_image(blade, last, 10.0)]
-        labels += [
-            pathlib.Path(name).stem,
-            "reference",
-            f"BLADE, {evaluate.score(blade, last)[0]:.2f} dB",
-            "10 x difference",
-        ]
-    return report.side_by_side(pictures, labels, columns=4, scale=ENLARGED)
+        frames = sequences[name]
+        found = {model: _state(predict, frames) for model, predict in evolve.items()}
+        pictures += [frames[-1], *(state for state, _ in found.values())]
+        labels += [f"{pathlib.Path(name).stem}, reference", *(f"{model}, {psnr}" for model, (_, psnr) in found.items())]
+        pictures += [frames[0], *(report.error_image(state, frames[-1], 10.0) for state, _ in found.values())]
+        labels += ["input", *(f"10 x difference, {model}" for model in found)]
+    return report.side_by_side(pictures, labels, columns=1 + len(trained), scale=ENLARGED)
 
 
-def colour_picture(cases: Sequence[tuple[str, models.EvolutionModel, np.ndarray]]) -> np.ndarray:
+def colour_picture(cases: Sequence[tuple[str, evaluate.Predictor, np.ndarray]]) -> np.ndarray:
     """For each equation, by its title: a colour photograph, the reference, and BLADE (Fig 10).
 
     Args:
-      cases: title, model, and the reference's sequence [F, H, W, 3].
+      cases: title, what computes the state at the stopping time, and the reference's sequence [F, H, W, 3].
     """
     pictures, labels = [], []
-    for title, model, frames in cases:
-        blade = model.evolve(tf.constant(frames[:1])).numpy()[0]
-        pictures += [frames[0], frames[-1], blade]
-        labels += ["input", f"{title}, reference", f"BLADE, {evaluate.score(blade, frames[-1])[0]:.2f} dB"]
+    for title, predict, frames in cases:
+        state, psnr = _state(predict, frames)
+        pictures += [frames[0], frames[-1], state]
+        labels += ["input", f"{title}, reference", f"BLADE, {psnr}"]
     return report.side_by_side(pictures, labels, columns=3, scale=ENLARGED)
 
 
@@ -55,6 +65,13 @@ def bank_picture(trained: models.Trained) -> np.ndarray:
     return draw(bank, orientations, transposed=len(bank) > orientations**2)
 
 
-def write_picture(path: pathlib.Path, picture: np.ndarray) -> None:
-    """Writes a picture, uint8 [H, W, 3], as PNG or JPEG."""
+def write_png(path: pathlib.Path, picture: np.ndarray) -> None:
+    """Writes a picture, uint8 [H, W, 3]."""
     image_io.write_image(path, image_io.Image(picture.astype(np.float32) / 255))
+
+
+def write_jpeg(path: pathlib.Path, picture: np.ndarray) -> None:
+    """Writes a picture, uint8 [H, W, 3], smaller than `write_image` does: it is to be looked at, not computed with."""
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "JPEG", quality=QUALITY, optimize=True)
+    files.atomic_write(path, data.getvalue())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import time
@@ -14,13 +13,14 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from blade_tf import evaluate, image_io, models, parallel, pdes, references, report
+from blade_tf import image_io, metrics, models, parallel, pdes, references, report
 from blade_tf.data import reference
 
-__all__ = ["STEPS", "chart", "work_precision"]
+__all__ = ["STEPS", "chart", "curves", "work_precision"]
 
 STEPS = (2, 5, 10, 20, 50, 100, 200, 400)
 REFINEMENTS = (1, 2, 4)
+BLADE = "BLADE "  # begins the names of the models' curves, as an equation, its scheme and a model share theirs
 LEAST_REPEATS, MOST_REPEATS, SECONDS = 3, 25, 1.0
 
 Solver = Callable[[tf.Tensor], tf.Tensor]
@@ -41,16 +41,16 @@ def _solvers(
     for entry in trained:
         model = entry.model()
         for factor in REFINEMENTS:
-            found[f"BLADE {entry.name}", model.steps * factor] = blade(model, factor)
-    baselines = {json.dumps(tuned, sort_keys=True): tuned for tuned in trained[0].baselines.values()}.values()
+            found[f"{BLADE}{entry.name}", model.steps * factor] = blade(model, factor)
     for scheme in pdes.schemes(config.pde.name):
         for count in steps:
             found[scheme, count] = coarse(scheme, count)
-        for tuned in baselines:
-            if tuned.get("scheme", config.pde.name) == scheme:
-                curve = f"{scheme}, tuned for {tuned['steps']} steps"
-                for count in steps:
-                    found[curve, count] = coarse(scheme, count, tuned["time_scale"], **tuned["parameters"])
+    # Two may share a curve, as more steps need not be better: the better one comes last.
+    for tuned in sorted(trained[0].baselines.values(), key=lambda tuned: tuned["psnr"]):
+        scheme = tuned.get("scheme", config.pde.name)
+        for count in sorted({*steps, tuned["steps"]}):
+            key = f"{scheme}, tuned for {tuned['steps']} steps", count
+            found[key] = coarse(scheme, count, tuned["time_scale"], **tuned["parameters"])
     return found
 
 
@@ -78,22 +78,26 @@ def _reference_seconds(config: ml_collections.ConfigDict, path: pathlib.Path) ->
     return time.perf_counter() - start
 
 
-def _measure(folders: list[str], images: str, cache: str, steps: tuple[int, ...]) -> dict[str, Any]:
+def _psnr(state: np.ndarray, expected: np.ndarray) -> float:
+    return float(metrics.psnr(expected, state)[0])  # NaN for a state with NaN, -inf for one with infinities
+
+
+def _measure(trained: list[models.Trained], images: str, cache: str, steps: tuple[int, ...]) -> dict[str, Any]:
     tf.get_logger().setLevel("ERROR")  # it warns of many functions that are traced once each
-    trained = [models.load_trained(folder) for folder in folders]
     config = ml_collections.ConfigDict(trained[0].config)
     sequences = references.reference_sequences(config, images, cache, 1)
     solvers = {key: tf.function(solver, autograph=False) for key, solver in _solvers(trained, config, steps).items()}
-    psnr: dict[tuple[str, int], list[float]] = {key: [] for key in solvers}
+    scores: dict[tuple[str, int], list[float]] = {key: [] for key in solvers}
     identity = []
     for name in tqdm.tqdm(sequences, desc="precision", unit="image"):
         frames = sequences[name]
-        identity.append(evaluate.score(frames[0], frames[-1])[0])
+        identity.append(_psnr(frames[:1], frames[-1:]))
         for key, solver in solvers.items():
-            psnr[key].append(evaluate.score(solver(tf.constant(frames[:1])).numpy()[0], frames[-1])[0])
+            scores[key].append(_psnr(solver(tf.constant(frames[:1])).numpy(), frames[-1:]))
     first = next(iter(sequences))
     u = tf.constant(sequences[first][:1])
-    seconds = _timed({key: solvers[key] for key, found in psnr.items() if np.isfinite(found).all()}, u)
+    mean = {key: float(np.mean(found)) for key, found in scores.items()}
+    seconds = _timed({key: solvers[key] for key in mean if np.isfinite(mean[key]) and mean[key] > np.mean(identity)}, u)
     return {
         "size": [int(u.shape[2]), int(u.shape[1])],
         "images": len(sequences),
@@ -103,48 +107,55 @@ def _measure(folders: list[str], images: str, cache: str, steps: tuple[int, ...]
             {
                 "curve": curve,
                 "steps": count,
-                "psnr": float(np.mean(psnr[curve, count])),
+                "blade": curve.startswith(BLADE),
+                "psnr": psnr,
                 "milliseconds": 1e3 * seconds[curve, count] if (curve, count) in seconds else None,
             }
-            for curve, count in solvers
+            for (curve, count), psnr in mean.items()
         ],
     }
 
 
 def work_precision(
-    trained: Sequence[str | os.PathLike[str]],
+    trained: Sequence[models.Trained],
     images: str | os.PathLike[str],
     cache: str | os.PathLike[str],
     steps: Sequence[int] = STEPS,
 ) -> dict[str, Any]:
     """Measures the precision and the time of all ways to an equation's stopping time, in a process of one thread.
 
-    BLADE with its own step and smaller ones; each classical scheme with the equation's parameters and with those of the
-    first model's baselines, with each number of steps. All are compiled, checked against the reference on all
+    BLADE with its own step and smaller ones; each classical scheme with the equation's parameters, and with those of
+    the first model's `baselines`, with each number of steps. All are compiled, checked against the reference on all
     photographs, and then timed in turns on the first of them, on the operating grid: the median after a warm-up.
 
     Args:
-      trained: models of one equation, as `blade_tf.models.load_trained` takes them.
+      trained: models of one equation.
       images: a folder of photographs.
       cache: of `references.reference_sequences`.
       steps: the numbers of steps of the classical schemes.
 
     Returns:
       "size" ([width, height] of the timed image), "images" (their number), "identity" (PSNR of doing nothing, dB),
-      "reference_milliseconds" (the reference itself, on its own grid), and "points": each with "curve", "steps",
-      "psnr" (mean over the photographs; NaN where a state was not finite) and "milliseconds" (None there).
+      "reference_milliseconds" (the reference itself, once, on its own grid), and "points": each with "curve" ("BLADE"
+      and a model's name, or a scheme's), "steps", "blade" (whether it is a model's), "psnr" (mean over the photographs,
+      dB; not finite where a state was not) and "milliseconds" (None for what is no better than doing nothing).
     """
-    job = [str(folder) for folder in trained], str(images), str(cache), tuple(steps)
+    job = list(trained), str(images), str(cache), tuple(steps)
     (found,) = parallel.run(_measure, [job], description="work-precision", unit="equation", isolate=True)
     return found
 
 
-def chart(found: dict[str, Any], title: str) -> str:
-    """The measurement as a chart; what is worse than doing nothing is left out."""
-    curves: dict[str, list[tuple[float, float]]] = {}
+def curves(found: dict[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    """By curve, milliseconds and PSNR of what `work_precision` timed."""
+    timed: dict[str, list[tuple[float, float]]] = {}
     for point in found["points"]:
-        if point["milliseconds"] is not None and point["psnr"] > found["identity"]:
-            curves.setdefault(point["curve"], []).append((point["milliseconds"], point["psnr"]))
+        if point["milliseconds"] is not None:
+            timed.setdefault(point["curve"], []).append((point["milliseconds"], point["psnr"]))
+    return timed
+
+
+def chart(found: dict[str, Any], title: str) -> str:
+    """The measurement as a chart; ValueError where nothing was timed."""
     return report.curve_chart(
-        curves, title=title, x_label="milliseconds, one thread", y_label="PSNR against the reference, dB"
+        curves(found), title=title, x_label="milliseconds, one thread", y_label="PSNR against the reference, dB"
     )

@@ -67,7 +67,7 @@ std::string ParsePairs(const std::vector<int64_t>& numbers, std::vector<Pair>* p
   for (size_t i = 0; i < numbers.size(); i += 5) {
     const Pair pair = {numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3], numbers[i + 4]};
     bool valid = Inside(pair.plane, kGreatest) && (pair.ay != pair.by || pair.ax != pair.bx);
-    for (size_t j = 1; j < 5; ++j) valid = valid && Inside(numbers[i + j] + kGreatest, 2 * kGreatest);
+    for (size_t j = 1; j < 5; ++j) valid = valid && -kGreatest <= numbers[i + j] && numbers[i + j] < kGreatest;
     if (!valid) {
       message << "pairs: expected a plane and the offsets of two different pixels, got (" << pair.plane << ", "
               << pair.ay << ", " << pair.ax << ", " << pair.by << ", " << pair.bx << ")";

@@ -48,9 +48,9 @@ Interpolate<F> Choose(SimdLevel level) {
 int64_t Check(const LookupShape& shape, const int32_t* lower, const int32_t* upper, int64_t row) {
   const int64_t from = row * shape.w;
   const int64_t in_lower = FirstOutOfRange(lower + from, shape.w, shape.k);
-  if (in_lower < shape.w) return from + in_lower;
+  if (in_lower < shape.w) return 2 * from + in_lower;
   const int64_t in_upper = FirstOutOfRange(upper + from, shape.w, shape.k);
-  return in_upper < shape.w ? shape.pixels() + from + in_upper : kSelectionInRange;
+  return in_upper < shape.w ? 2 * from + shape.w + in_upper : kSelectionInRange;
 }
 
 }  // namespace

@@ -17,8 +17,9 @@
 // images together; functions may run at the same time on disjoint ranges, and results depend neither on them nor on the
 // level. Subnormal numbers count as zero.
 //
-// A row of the selection is checked before it is used. The functions return kSelectionInRange, or the position of the
-// first value of `lower` outside [0, k) among their rows, or that of `upper` plus n h w; outputs are then unspecified.
+// A row of the selection is checked before it is used. The functions return kSelectionInRange, or the first position of
+// a value outside [0, k) among their rows, those of lower and upper in turn: (2 row + s) w + x, where s is 0 for lower
+// and 1 for upper; outputs are then unspecified.
 
 namespace blade {
 

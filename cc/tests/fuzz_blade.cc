@@ -1,5 +1,5 @@
-// Any sizes, values and selection: no access out of bounds, the same result for one thread and many, the right position
-// of the first selection out of range, and no filter selected outside the bank.
+// Any sizes, values and selection: no access out of bounds, the same result for one thread and many and at each level,
+// the right position of the first selection out of range, and no filter selected outside the bank.
 
 #include <algorithm>
 #include <cstddef>
@@ -7,8 +7,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <type_traits>
+#include <vector>
 
+#include "cc/blade/exchange.h"
 #include "cc/blade/filter.h"
+#include "cc/blade/lookup.h"
 #include "cc/blade/select.h"
 
 namespace blade {
@@ -62,6 +66,14 @@ void Check(bool holds) {
 template <typename T>
 bool Same(const T* a, const T* b, int64_t n) {
   return std::memcmp(a, b, static_cast<size_t>(n) * sizeof(T)) == 0;
+}
+
+// Where levels may differ: in the bits of a NaN.
+template <typename F>
+bool SameNumbers(const F* a, const F* b, int64_t n) {
+  for (int64_t i = 0; i < n; ++i)
+    if (!(a[i] == b[i]) && (a[i] == a[i] || b[i] == b[i])) return false;
+  return true;
 }
 
 // work(begin, end) on all rows at once, and again in ranges; returns the first position of either, which must be the
@@ -132,33 +144,148 @@ void Filters(Input* input, SimdLevel level, const ImageShape& shape) {
 template <typename T>
 void Selects(Input* input, SimdLevel level, const ImageShape& shape) {
   SelectParameters parameters = {1 + input->Below(30), {}, {}, static_cast<float>(input->Below(20)) / 7};
-  for (int64_t i = input->Below(4); i > 0; --i) parameters.strength_thresholds.push_back(1.0f / static_cast<float>(i));
-  for (int64_t i = input->Below(4); i > 0; --i) parameters.coherence_thresholds.push_back(1.0f / static_cast<float>(i));
+  parameters.center = static_cast<SelectCenter>(input->Below(3));
+  parameters.soft = static_cast<SoftFeature>(input->Below(5));
+  if (parameters.soft == SoftFeature::kOrientation) parameters.orientations += 2;
+  int64_t filters = parameters.orientations;
+  const auto levels = [&](SoftFeature feature, std::vector<float>* thresholds) {
+    const bool soft = parameters.soft == feature;
+    int64_t i = soft ? 2 + input->Below(3) : input->Below(4);
+    filters *= soft ? i : i + 1;
+    for (; i > 0; --i) (soft ? &parameters.centers : thresholds)->push_back(1.0f / static_cast<float>(i));
+  };
+  levels(SoftFeature::kStrength, &parameters.strength_thresholds);
+  levels(SoftFeature::kCoherence, &parameters.coherence_thresholds);
+  levels(SoftFeature::kIntensity, &parameters.intensity_thresholds);
   Check(ValidateSelect(parameters).empty());
   const int64_t pixels = shape.n * shape.h * shape.w;
+  const size_t size = static_cast<size_t>(pixels);
   const auto image = input->Values<T>(pixels * shape.c);
   const SelectPlan<ComputeOf<T>> plan(parameters);
-  const std::unique_ptr<int32_t[]> whole(new int32_t[static_cast<size_t>(pixels)]),
-      parts(new int32_t[static_cast<size_t>(pixels)]);
-  const auto select = [&](SimdLevel l, int32_t* output) {
-    return [&, l, output](int64_t begin, int64_t end) {
-      SelectRows(plan, l, shape, image.get(), begin, end, output);
+  struct Output {
+    explicit Output(size_t n) : lower(new int32_t[n]), upper(new int32_t[n]), weight(new T[n]) {}
+    std::unique_ptr<int32_t[]> lower, upper;
+    std::unique_ptr<T[]> weight;
+  };
+  const Output whole(size), parts(size);
+  const bool soft = parameters.soft != SoftFeature::kNone;
+  const auto select = [&](SimdLevel l, const Output& out) {
+    return [&, l](int64_t begin, int64_t end) {
+      if (soft) {
+        SelectSoftRows(plan, l, shape, image.get(), begin, end, out.lower.get(), out.upper.get(), out.weight.get());
+      } else {
+        SelectRows(plan, l, shape, image.get(), begin, end, out.lower.get());
+      }
       return kSelectionInRange;
     };
   };
-  Once(shape.rows(), select(level, whole.get()));
-  InRanges(shape.rows(), 1 + input->Below(5), select(SimdLevel::kPortable, parts.get()));
-  Check(Same(whole.get(), parts.get(), pixels));
-  const int64_t filters = parameters.orientations * static_cast<int64_t>(parameters.strength_thresholds.size() + 1) *
-                          static_cast<int64_t>(parameters.coherence_thresholds.size() + 1);
-  for (int64_t i = 0; i < pixels; ++i)
-    Check(whole[static_cast<size_t>(i)] >= 0 && whole[static_cast<size_t>(i)] < filters);
+  Once(shape.rows(), select(level, whole));
+  InRanges(shape.rows(), 1 + input->Below(5), select(SimdLevel::kPortable, parts));
+  Check(Same(whole.lower.get(), parts.lower.get(), pixels));
+  Check(!soft || Same(whole.upper.get(), parts.upper.get(), pixels));
+  Check(!soft || Same(whole.weight.get(), parts.weight.get(), pixels));
+  for (size_t i = 0; i < size; ++i) {
+    Check(whole.lower[i] >= 0 && whole.lower[i] < filters);
+    if (!soft) continue;
+    const auto weight = Storage<T>::Load(whole.weight[i]);
+    Check(whole.upper[i] >= 0 && whole.upper[i] < filters && weight >= 0 && weight <= 1);
+  }
+}
+
+template <typename F>
+void Exchanges(Input* input, SimdLevel level, const ImageShape& image_shape) {
+  const ExchangeShape shape = {image_shape.n, image_shape.c, 1 + input->Below(5), image_shape.h, image_shape.w};
+  std::vector<int64_t> numbers;
+  for (int64_t i = input->Below(7); i > 0; --i) {
+    numbers.push_back(input->Below(shape.planes));
+    for (int k = 0; k < 4; ++k) numbers.push_back(input->Below(2) == 0 ? input->Below(3) - 1 : input->Below(99) - 49);
+    if (input->Below(20) == 0) numbers.back() = (1 << 20) - 1;
+  }
+  std::vector<Pair> pairs;
+  if (!ParsePairs(numbers, &pairs).empty()) return;
+  const int64_t pixels = shape.rows() * shape.w, values = pixels * shape.channels, couplings = pixels * shape.planes;
+  const auto image = input->Values<F>(values), grad = input->Values<F>(values);
+  const auto conductance = input->Values<F>(couplings);
+  struct Output {
+    explicit Output(const ExchangeShape& s)
+        : limit(new F[static_cast<size_t>(s.rows() * s.w)]),
+          change(new F[static_cast<size_t>(s.rows() * s.w * s.channels)]),
+          sum_grad(new F[static_cast<size_t>(s.rows() * s.w)]),
+          conductance_grad(new F[static_cast<size_t>(s.rows() * s.w * s.planes)]) {}
+    std::unique_ptr<F[]> limit, change, sum_grad, conductance_grad;
+  };
+  const Output whole(shape), parts(shape);
+  const auto run = [&](SimdLevel l, const Output& out, int64_t size) {
+    const auto over = [&](const auto& work) {
+      InRanges(shape.rows(), size, [&](int64_t begin, int64_t end) {
+        work(begin, end);
+        return kSelectionInRange;
+      });
+    };
+    over([&](int64_t begin, int64_t end) {
+      ExchangeLimitRows(shape, pairs, l, conductance.get(), begin, end, out.limit.get());
+    });
+    over([&](int64_t begin, int64_t end) {
+      ExchangeRows(shape, pairs, l, image.get(), conductance.get(), out.limit.get(), begin, end, out.change.get());
+    });
+    over([&](int64_t begin, int64_t end) {
+      ExchangeGradSumRows(shape, pairs, l, image.get(), conductance.get(), out.limit.get(), grad.get(), begin, end,
+                          out.sum_grad.get());
+    });
+    over([&](int64_t begin, int64_t end) {
+      ExchangeGradConductanceRows(shape, pairs, l, image.get(), out.limit.get(), grad.get(), out.sum_grad.get(), begin,
+                                  end, out.conductance_grad.get());
+    });
+  };
+  run(level, whole, std::max<int64_t>(shape.rows(), 1));
+  run(SimdLevel::kPortable, parts, 1 + input->Below(5));
+  Check(SameNumbers(whole.limit.get(), parts.limit.get(), pixels));
+  Check(SameNumbers(whole.change.get(), parts.change.get(), values));
+  Check(SameNumbers(whole.sum_grad.get(), parts.sum_grad.get(), pixels));
+  Check(SameNumbers(whole.conductance_grad.get(), parts.conductance_grad.get(), couplings));
+}
+
+template <typename F>
+void Lookups(Input* input, SimdLevel level, const ImageShape& image_shape) {
+  const LookupShape shape = {image_shape.n, 1 + input->Below(12), image_shape.h, image_shape.w, input->Below(40)};
+  const int64_t pixels = shape.pixels(), values = pixels * shape.planes, entries = shape.k * shape.planes;
+  const auto table = input->Values<F>(entries), weight = input->Values<F>(pixels), grad = input->Values<F>(values);
+  const auto lower = input->Selection(pixels, shape.k), upper = input->Selection(pixels, shape.k);
+  int64_t expected = kSelectionInRange;
+  for (int64_t i = 0; i < 2 * pixels && expected == kSelectionInRange; ++i) {
+    const int32_t* side = i / shape.w % 2 == 0 ? lower.get() : upper.get();
+    const int32_t value = side[i / (2 * shape.w) * shape.w + i % shape.w];
+    if (value < 0 || value >= shape.k) expected = i;
+  }
+  const size_t size = static_cast<size_t>(values);
+  const std::unique_ptr<F[]> whole(new F[size]), parts(new F[size]), weight_grad(new F[static_cast<size_t>(pixels)]);
+  const auto look_up = [&](SimdLevel l, F* out) {
+    return [&, l, out](int64_t begin, int64_t end) {
+      return LookupRows(shape, l, table.get(), lower.get(), upper.get(), weight.get(), begin, end, out);
+    };
+  };
+  Check(Once(shape.rows(), look_up(level, whole.get())) == expected);
+  Check(InRanges(shape.rows(), 1 + input->Below(5), look_up(SimdLevel::kPortable, parts.get())) == expected);
+  Check(expected != kSelectionInRange || SameNumbers(whole.get(), parts.get(), values));
+  const LookupBlocks blocks(shape);
+  const std::unique_ptr<double[]> sums(new double[static_cast<size_t>(entries)]);
+  int64_t first = kSelectionInRange;
+  for (int64_t block = blocks.count() - 1; block >= 0; --block) {
+    const int64_t found = LookupGradRows(shape, table.get(), lower.get(), upper.get(), weight.get(), grad.get(),
+                                         blocks.begin(block), blocks.end(block), sums.get(), weight_grad.get());
+    if (found != kSelectionInRange) first = found;
+  }
+  Check(first == expected);
 }
 
 template <typename T>
-void Both(Input* input, SimdLevel level, const ImageShape& shape) {
+void All(Input* input, SimdLevel level, const ImageShape& shape) {
   Filters<T>(input, level, shape);
   Selects<T>(input, level, shape);
+  if constexpr (std::is_floating_point_v<T>) {
+    Exchanges<T>(input, level, shape);
+    Lookups<T>(input, level, shape);
+  }
 }
 
 }  // namespace
@@ -173,16 +300,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!ProcessorHas(level)) level = SimdLevel::kPortable;
   switch (input.Below(4)) {
     case 0:
-      Both<Half>(&input, level, shape);
+      All<Half>(&input, level, shape);
       break;
     case 1:
-      Both<BFloat16>(&input, level, shape);
+      All<BFloat16>(&input, level, shape);
       break;
     case 2:
-      Both<float>(&input, level, shape);
+      All<float>(&input, level, shape);
       break;
     default:
-      Both<double>(&input, level, shape);
+      All<double>(&input, level, shape);
   }
   return 0;
 }

@@ -113,6 +113,8 @@ class FirstWrong {
     while (position < first && !first_.compare_exchange_weak(first, position, std::memory_order_relaxed)) {
     }
   }
+  // kSelectionInRange if none was reported.
+  int64_t position() const { return first_ == kNone ? blade::kSelectionInRange : first_.load(); }
   absl::Status Status(const blade::ImageShape& shape, int64_t k, const Tensor& selection) const {
     return first_ == kNone ? absl::OkStatus() : OutOfRange(shape, k, selection, first_);
   }

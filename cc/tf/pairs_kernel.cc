@@ -133,25 +133,15 @@ class LookupBase : public BladeKernel {
     return TensorShape({shape.n, shape.planes, shape.h, shape.w});
   }
 
-  // Reports a position of LookupRows.
-  class Wrong {
-   public:
-    void Report(int64_t position, int64_t pixels) {
-      if (position >= pixels) {
-        upper_.Report(position - pixels);
-      } else {
-        lower_.Report(position);
-      }
-    }
-    absl::Status Status(const blade::LookupShape& shape, const Tensor& lower, const Tensor& upper) const {
-      const blade::ImageShape image = {shape.n, shape.h, shape.w, 1};
-      TF_RETURN_IF_ERROR(lower_.Status(image, shape.k, lower));
-      return upper_.Status(image, shape.k, upper);
-    }
-
-   private:
-    FirstWrong lower_, upper_;
-  };
+  // The error of the first position that LookupRows or LookupGradRows returned.
+  static absl::Status InRange(const FirstWrong& wrong, const blade::LookupShape& shape, const Tensor& lower,
+                              const Tensor& upper) {
+    const int64_t position = wrong.position();
+    if (position == blade::kSelectionInRange) return absl::OkStatus();
+    const int64_t row = position / (2 * shape.w), x = position % shape.w;
+    return OutOfRange({shape.n, shape.h, shape.w, 1}, shape.k, position / shape.w % 2 == 0 ? lower : upper,
+                      row * shape.w + x);
+  }
 };
 
 template <typename T>
@@ -166,14 +156,13 @@ class LookupKernel : public LookupBase {
     OP_REQUIRES_OK(context, context->allocate_output(0, OutputShape(shape), &output));
     const Tensor &lower = context->input(1), &upper = context->input(2);
     const T *table = context->input(0).flat<T>().data(), *weight = context->input(3).flat<T>().data();
-    Wrong wrong;
+    FirstWrong wrong;
     ParallelFor(
         context, shape.rows(), RowBlock(context, {shape.n, shape.h, shape.w, 1}, 0), [&](int64_t begin, int64_t end) {
           wrong.Report(blade::LookupRows(shape, level(), table, lower.flat<int32_t>().data(),
-                                         upper.flat<int32_t>().data(), weight, begin, end, output->flat<T>().data()),
-                       shape.pixels());
+                                         upper.flat<int32_t>().data(), weight, begin, end, output->flat<T>().data()));
         });
-    OP_REQUIRES_OK(context, wrong.Status(shape, lower, upper));
+    OP_REQUIRES_OK(context, InRange(wrong, shape, lower, upper));
   }
 };
 
@@ -195,17 +184,16 @@ class LookupGradKernel : public LookupBase {
     const int64_t size = shape.k * shape.planes;
     OP_REQUIRES_OK(context, context->allocate_temp(tensorflow::DT_DOUBLE, TensorShape({blocks.count(), size}), &sums));
     double* data = sums.flat<double>().data();
-    Wrong wrong;
+    FirstWrong wrong;
     ParallelFor(context, blocks.count(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; ++block) {
         wrong.Report(blade::LookupGradRows(shape, table.flat<T>().data(), lower.flat<int32_t>().data(),
                                            upper.flat<int32_t>().data(), weight.flat<T>().data(), grad.flat<T>().data(),
                                            blocks.begin(block), blocks.end(block), data + block * size,
-                                           weight_grad->flat<T>().data()),
-                     shape.pixels());
+                                           weight_grad->flat<T>().data()));
       }
     });
-    OP_REQUIRES_OK(context, wrong.Status(shape, lower, upper));
+    OP_REQUIRES_OK(context, InRange(wrong, shape, lower, upper));
     auto out = table_grad->flat<T>();
     for (int64_t i = 0; i < size; ++i) {
       double total = 0;

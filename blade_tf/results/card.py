@@ -1,0 +1,75 @@
+"""A trained model's card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blade_tf import evaluate, models
+from blade_tf.results import text
+
+__all__ = ["card"]
+
+FORMS = {
+    "plain": "one filter at each pixel (eq 2.10)",
+    "convex": "one filter at each pixel, each step a convex combination: stable by proof",
+    "flux": "filters of the fluxes through the pixels' faces (eqs 3.14-3.16): mass is conserved",
+    "pairs": "conductances between pairs of pixels: mass is conserved, and stable by proof",
+}
+
+
+def _selection(spec: dict[str, Any]) -> str:
+    bins = [f"{spec['orientations']} orientations"]
+    for feature in ("strength", "coherence", "intensity"):
+        count = len(spec["centers"]) if spec["soft"] == feature else len(spec[f"{feature}_thresholds"]) + 1
+        if count > 1:
+            bins.append(f"{count} levels of {feature}{', interpolated' if spec['soft'] == feature else ''}")
+    return f"{'; '.join(bins)}; structure tensor of rho = {spec['rho']:g} pixels"
+
+
+def _scores(entry: dict[str, Any]) -> str:
+    lines = [[f"`{row['name']}`", *evaluate.cells(row), row["what"]] for row in entry["evaluation"]["rows"]]
+    return text.markdown_table(["row", "PSNR, dB", "std", "worst", "SSIM", "what it is"], lines)
+
+
+def card(trained: models.Trained, results: dict[str, Any]) -> str:
+    """What a model is, where it holds, how it was trained and how near it comes, in Markdown.
+
+    Args:
+      trained: the model.
+      results: what `collect` returns, of this model among others.
+    """
+    config, spec, entry = trained.config, trained.spec, results["models"][trained.name]
+    ref, group = config["reference"], {trained.name: entry}
+    total = ref["frames"] * ref["steps_per_frame"] * ref["dt"]
+    parameters = ", ".join(f"{name} = {value:.4g}" for name, value in config["pde"]["parameters"].items())
+    proof = (
+        f"The maximum principle is proved for steps up to {entry['evaluation']['stable_dt']:g}, any image and any number "
+        "of steps."
+        if entry["evaluation"]["stable_dt"]
+        else "No maximum principle is proved."
+    )
+    return (
+        "\n\n".join(
+            [
+                f"# {trained.name}",
+                f"{text.title(config['pde']['name'])} ({parameters}) in steps of dt = {spec['dt']:g}, on the grid of the image "
+                f"itself; lengths in pixels, intensities in [0, 1]. Form: {FORMS[spec['form']]}. Selection: "
+                f"{_selection(spec['selection'])}.",
+                f'- **Use**: `blade_tf.load_pretrained("{trained.name}")` maps an image to its state at T = {total:g}, '
+                f"{spec['steps']} steps later. A smaller dt is fine; a larger one is not. {proof}\n"
+                f"- **Data**: see [the photographs](../PHOTOGRAPHS.md); {config['data']['crops_per_image']} crops of "
+                f"{config['data']['crop']} x {config['data']['crop']} each.\n"
+                f"- **Reference**: `blade_tf.pdes` on a grid {ref['scale']} times as fine, time step {ref['dt']:.4g}, every "
+                f"{ref['steps_per_frame']}th state averaged over blocks.\n"
+                f"- **Training**: `configs/{trained.name}.py`, seed {config['seed']}.\n"
+                f"- **Files**: `model.json` (structure, thresholds, config, tuned classical schemes), `weights.npz`: data only, "
+                "read without pickle and checked against the SHA-256 in `model.json`.",
+                f"## Figures\n\n{results['images']} photographs, luma; written by `blade-results`, which also compares it in "
+                "colour, in time, and with other forms.",
+                _scores(entry),
+                text.long_runs(group),
+                *text.seeds(results, [trained.name]),
+            ]
+        )
+        + "\n"
+    )
