@@ -196,6 +196,15 @@ def test_folders_without_photographs_are_refused(few, quick, tmp_path):
         batches.load_data(tmp_path / "data", quick)
 
 
+def test_data_of_an_earlier_version_are_refused(data, config, tmp_path):
+    shutil.copytree(data, tmp_path / "old")
+    index = json.loads((data / "dataset.json").read_text())
+    del index["sha256"]
+    (tmp_path / "old" / "dataset.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="old was prepared by an earlier version of blade_tf; prepare the data again"):
+        batches.load_data(tmp_path / "old", config)
+
+
 def test_a_name_that_is_not_utf8_is_only_a_name(few, quick, tmp_path):
     shutil.copy(few / "coins.png", os.fsencode(few) + b"/\xe9t\xe9.png")
     shutil.copy(few / "page.jpg", os.fsencode(few) + b"/\xe9.jpg")

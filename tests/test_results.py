@@ -65,7 +65,7 @@ def folders(tiny, tmp_path_factory):
 def run(images, folders):
     """run(output, cache, ...) runs the whole with few step counts for the curves."""
 
-    def collect(output, cache, *, steps=(2, 10), **options):
+    def collect(output, cache, *, steps=(10,), **options):
         with pytest.MonkeyPatch.context() as patch:
             few = functools.partial(work_precision.work_precision, steps=steps)
             patch.setattr(collection.work_precision, "work_precision", few)
@@ -317,7 +317,7 @@ def perfect(tiny, tmp_path):
 
 
 def test_a_perfect_model_has_the_perfect_row(perfect, run, tmp_path):
-    results = run(tmp_path / "out", tmp_path / "cache", names=[perfect], runs=[], steps=(2,))
+    results = run(tmp_path / "out", tmp_path / "cache", names=[perfect], runs=[], steps=())
     found = row(results["models"]["tv_flow"], "blade")
     assert (found["psnr"], found["ssim"], found["diverged"]) == (np.inf, 1, 0)
     assert cells(text.readme_table(results), "BLADE, best form") == ["**inf** / 1.000"]
@@ -341,6 +341,7 @@ def test_what_is_refused(tiny, folders, run, images, tmp_path):
 
     best = folders["best"]
     refused("model: unknown name or path 'tv_flo', did you mean 'tv_flow'", names=["tv_flo"])
+    refused("models: expected at least one, got none", names=[])
     refused(f"models: {best} has the name of another one, 'tv_flow'", names=[best, best])
     slow = copy.deepcopy(tiny.config) | {"reference": tiny.config["reference"] | {"frames": 5}}
     late = saved(dataclasses.replace(tiny, config=slow), tmp_path / "late", name="tv_flow_paper")

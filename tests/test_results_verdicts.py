@@ -70,7 +70,6 @@ def test_a_best_form_that_is_not_the_best_is_named():
             [
                 "- **`m` explodes** within 300 steps, from noise.",
                 "- **`m` contradicts its proof**: it leaves the range, from noise.",
-                "- **`m` does not conserve the mean**, from noise.",
             ],
         ),
         (

@@ -4,8 +4,9 @@
     blade-results --images=KODAK --output=results --models=tv_flow,tv_flow_paper --runs=RUN1/model,RUN2/model
 
 Evaluates the models in gray and in colour, beside classical schemes and simpler filters; measures error against time;
-draws states, banks and charts. Writes README.md, results.json and figures, and prints the table of all equations. What
-takes long is kept in a cache: interrupted or run again, it continues. Times are worth something on an idle machine.
+draws states, banks and charts. Writes README.md, results.json, figures and a card for each model, and prints the table
+of all equations. What takes long is kept in a cache: interrupted or run again, it continues. Times are worth something
+on an idle machine.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from blade_tf.cli import common
 _IMAGES = flags.DEFINE_string(
     "images", None, "Folder of photographs, at the resolution of the reference.", required=True
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for README.md, results.json and figures.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for README.md, results.json, figures and cards.", required=True)
 _CACHE = flags.DEFINE_string(
     "cache",
     None,

@@ -42,34 +42,33 @@ def card(trained: models.Trained, results: dict[str, Any]) -> str:
     ref, group = config["reference"], {trained.name: entry}
     total = ref["frames"] * ref["steps_per_frame"] * ref["dt"]
     parameters = ", ".join(f"{name} = {value:.4g}" for name, value in config["pde"]["parameters"].items())
+    stable_dt = entry["evaluation"]["stable_dt"]
     proof = (
-        f"The maximum principle is proved for steps up to {entry['evaluation']['stable_dt']:g}, any image and any number "
-        "of steps."
-        if entry["evaluation"]["stable_dt"]
+        f"The maximum principle is proved for steps up to {stable_dt:g}, any image and any number of steps."
+        if stable_dt
         else "No maximum principle is proved."
     )
-    return (
-        "\n\n".join(
-            [
-                f"# {trained.name}",
-                f"{text.title(config['pde']['name'])} ({parameters}) in steps of dt = {spec['dt']:g}, on the grid of the image "
-                f"itself; lengths in pixels, intensities in [0, 1]. Form: {FORMS[spec['form']]}. Selection: "
-                f"{_selection(spec['selection'])}.",
-                f'- **Use**: `blade_tf.load_pretrained("{trained.name}")` maps an image to its state at T = {total:g}, '
-                f"{spec['steps']} steps later. A smaller dt is fine; a larger one is not. {proof}\n"
-                f"- **Data**: see [the photographs](../PHOTOGRAPHS.md); {config['data']['crops_per_image']} crops of "
-                f"{config['data']['crop']} x {config['data']['crop']} each.\n"
-                f"- **Reference**: `blade_tf.pdes` on a grid {ref['scale']} times as fine, time step {ref['dt']:.4g}, every "
-                f"{ref['steps_per_frame']}th state averaged over blocks.\n"
-                f"- **Training**: `configs/{trained.name}.py`, seed {config['seed']}.\n"
-                f"- **Files**: `model.json` (structure, thresholds, config, tuned classical schemes), `weights.npz`: data only, "
-                "read without pickle and checked against the SHA-256 in `model.json`.",
-                f"## Figures\n\n{results['images']} photographs, luma; written by `blade-results`, which also compares it in "
-                "colour, in time, and with other forms.",
-                _scores(entry),
-                text.long_runs(group),
-                *text.seeds(results, [trained.name]),
-            ]
-        )
-        + "\n"
-    )
+    equation = f"{text.title(config['pde']['name'])} ({parameters})"
+    crops = f"{config['data']['crops_per_image']} crops of {config['data']['crop']} x {config['data']['crop']}"
+    points = [
+        f'**Use**: `blade_tf.load_pretrained("{trained.name}")` maps an image to its state at T = {total:g}, '
+        f"{spec['steps']} steps later. A smaller dt is fine; a larger one is not. {proof}",
+        f"**Data**: see [the photographs](../PHOTOGRAPHS.md); {crops} each.",
+        f"**Reference**: `blade_tf.solve` on a grid {ref['scale']} times as fine, time step {ref['dt']:.4g}, every "
+        f"{ref['steps_per_frame']}th state averaged over blocks.",
+        f"**Training**: `configs/{trained.name}.py`, seed {config['seed']}.",
+        "**Files**: `model.json` (structure, thresholds, config, tuned classical schemes) and `weights.npz`: data "
+        "only, read without pickle and checked against the SHA-256 in `model.json`.",
+    ]
+    parts = [
+        f"# {trained.name}",
+        f"{equation} in steps of dt = {spec['dt']:g}, on the grid of the image itself; lengths in pixels, intensities "
+        f"in [0, 1]. Form: {FORMS[spec['form']]}. Selection: {_selection(spec['selection'])}.",
+        "\n".join(f"- {point}" for point in points),
+        f"## Figures\n\n{results['images']} photographs, luma; written by `blade-results`, which also compares models "
+        "in colour, in time, and with other forms.",
+        _scores(entry),
+        text.long_runs(group),
+        *text.seeds(results, [trained.name]),
+    ]
+    return "\n\n".join(parts) + "\n"

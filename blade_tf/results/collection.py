@@ -16,7 +16,7 @@ import numpy as np
 from blade_tf import config as config_lib
 from blade_tf import evaluate, files, models, pdes, references, report
 from blade_tf.data import prepare
-from blade_tf.results import colour, figures, limit, memory, text, work_precision
+from blade_tf.results import card, colour, figures, limit, memory, text, work_precision
 
 __all__ = ["collect"]
 
@@ -25,6 +25,7 @@ log = logging.getLogger("blade_tf")
 # Suffixes of the names of an equation's models, in their order: the best form, convex filters, the paper's form.
 FORMS = ("", "_convex", "_paper")
 SEED_ROWS = ("least_squares", "blade")
+LIMITED = ("ced",)  # where the best form seems to be limited by what the operating grid has lost
 
 Group = dict[str, models.Trained]
 
@@ -37,10 +38,12 @@ class _Photographs:
     cache: pathlib.Path
     workers: int | None
 
-    def sequences(self, trained: models.Trained, in_colour: bool = False) -> references.References:
+    def sequences(self, trained: models.Trained) -> references.References:
         config = ml_collections.ConfigDict(trained.config)
-        config = references.colour_config(config) if in_colour else config
-        return references.reference_sequences(config, self.images, self.cache, self.workers, colour=in_colour)
+        return references.reference_sequences(config, self.images, self.cache, self.workers)
+
+    def in_colour(self, trained: models.Trained) -> references.References:
+        return colour.sequences(trained, self.images, self.cache, self.workers)
 
 
 def _reference(trained: models.Trained) -> dict[str, Any]:
@@ -50,6 +53,8 @@ def _reference(trained: models.Trained) -> dict[str, Any]:
 
 def _groups(names: Sequence[str | os.PathLike[str]]) -> dict[str, Group]:
     """The models of each equation by name: equations in their order, in each the best form first."""
+    if not names:
+        raise ValueError("models: expected at least one, got none")
     found: Group = {}
     for name in names:
         trained = models.load_trained(name)
@@ -178,7 +183,9 @@ def _measure(
         "work_precision": {
             equation: _work_precision(photographs, group, remember) for equation, group in groups.items()
         },
-        "limits": {equation: _limit(photographs, group, remember) for equation, group in groups.items()},
+        "limits": {
+            equation: _limit(photographs, group, remember) for equation, group in groups.items() if equation in LIMITED
+        },
     }
 
 
@@ -211,7 +218,7 @@ def _draw(
             figures.write_png(folder / f"{trained.name}_bank.png", figures.bank_picture(trained))
         ways = results["models"][best.name]["colour"]
         if ways and ways["best"]:
-            sequences = photographs.sequences(best, in_colour=True)
+            sequences = photographs.in_colour(best)
             frames = sequences[_shown(sequences, show)[0]]
             in_colour.append((text.title(equation), colour.ways(best)[ways["best"]], frames))
     if in_colour:
@@ -235,7 +242,8 @@ def collect(
 
     Args:
       images: a folder of photographs, at the resolution of the reference.
-      output: receives README.md, results.json and figures/; other files there are left alone.
+      output: receives README.md, results.json, figures/, and cards/, a text about each model; other files there are
+        left alone.
       cache: keeps what later runs reuse.
       names: of pretrained models, or folders of trained ones; by default all pretrained models. Those named like an
         equation, with nothing, _convex or _paper behind it, are its best form, convex filters, and the paper's form.
@@ -248,7 +256,7 @@ def collect(
       "models": its "equation", "form", "evaluation" (of `blade_tf.evaluate.evaluate`, without the name) and "colour"
       (of `colour.colour`), and "seeds", where there are runs: the model and each of them, with "seed" and the
       statistics of "least_squares" and "blade"; by equation "rivals" (the tuned classical schemes), "work_precision"
-      (of `work_precision.work_precision`) and "limits" (of `limit.limit`).
+      (of `work_precision.work_precision`) and, for `LIMITED`, "limits" (of `limit.limit`).
 
     Raises:
       ValueError: for an unknown model, two models of one name, models of one equation with other references, a run that
@@ -268,4 +276,7 @@ def collect(
         _draw(out / "figures", photographs, groups, results, show)
     files.write_json(out / "results.json", results)
     files.write_text(out / "README.md", text.document(results))
+    for group in groups.values():
+        for name, trained in group.items():
+            files.write_text(out / "cards" / f"{name}.md", card.card(trained, results))
     return results

@@ -73,7 +73,7 @@ def long_runs(group: Models) -> str:
         runs = {kind: run for kind, run in model["evaluation"]["long_run"].items() if kind != "steps"}
         out = [kind for kind, run in runs.items() if not run["overshoot"] <= ROUNDING_OF_RANGE]
         far = [kind for kind in out if not runs[kind]["overshoot"] <= EXPLODED]
-        drifting = [kind for kind, run in runs.items() if not run["mean_drift"] <= ROUNDING_OF_MASS]
+        drifting = [kind for kind, run in runs.items() if run["finite"] and run["mean_drift"] > ROUNDING_OF_MASS]
         if far:
             lines.append(f"**`{name}` explodes** within {evaluate.LONG_RUN} steps, from {', '.join(far)}.")
         if out and model["evaluation"]["stable_dt"]:
