@@ -92,6 +92,8 @@ def default(equation: str = "tv_flow") -> ml_collections.ConfigDict:
     c.model.tied = True  # "flux": one bank for both directions
     c.model.antisymmetric = True  # "flux": filters of differences, half the coefficients
     c.model.functions = ("identity",)  # "flux": a bank for each of these functions of u, see blade_tf.rates
+    c.model.limits = ()  # "flux": the range that fluxes are scaled to keep, if any
+    c.model.neighbours = 28  # "pairs": or 44
     c.model.method = "euler"
     # Thresholds between the bins of each feature: given, or else at these quantiles of the training data. Along the
     # feature that `soft` names, if any, they are the centres of the bins instead.

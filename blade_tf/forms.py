@@ -10,7 +10,7 @@ import ml_collections
 from blade_tf import integrate, names, select_ops
 from blade_tf.flux import BladeFlux
 from blade_tf.layers import Blade, ConvexBlade
-from blade_tf.pairs import BladePairs
+from blade_tf.pairs import NEIGHBOURS, BladePairs
 from blade_tf.rates import FUNCTIONS, BladeRate, FluxRate, PairsRate, Rate
 from blade_tf.selection import Selection
 
@@ -21,7 +21,7 @@ Spec = dict[str, Any]
 MAX_BINS = 1 << 16  # far more than any data fills
 PROVED = ("convex", "pairs")  # by proofs that are about explicit Euler
 # Keys that the form "flux" alone has, and what they are for the others.
-FLUX_KEYS = {"tied": True, "antisymmetric": True, "functions": ("identity",)}
+FLUX_KEYS = {"tied": True, "antisymmetric": True, "functions": ("identity",), "limits": ()}
 USUAL_FOOTPRINT = (5, 5)
 
 
@@ -44,12 +44,15 @@ def _flux(spec: Spec) -> Rate:
         tied=spec["tied"],
         antisymmetric=spec["antisymmetric"],
     )
-    return FluxRate(selection, flux, spec["functions"])
+    limits = spec.get("limits")
+    return FluxRate(selection, flux, spec["functions"], limits, spec["dt"] if limits else None)
 
 
 def _pairs(spec: Spec) -> Rate:
     face, node = Selection(**spec["selection"]), Selection(**spec["node_selection"])
-    return PairsRate(face, node, BladePairs(face.num_bins, node.num_bins, spec["dt"]))
+    return PairsRate(
+        face, node, BladePairs(face.num_bins, node.num_bins, spec["dt"], spec.get("neighbours", NEIGHBOURS[0]))
+    )
 
 
 FORMS: dict[str, Callable[[Spec], Rate]] = {"plain": _plain, "convex": _convex, "flux": _flux, "pairs": _pairs}
@@ -75,15 +78,26 @@ def check(model: ml_collections.ConfigDict) -> None:
                 f"model.footprint: expected the default {USUAL_FOOTPRINT} for the form 'pairs', whose pairs of pixels "
                 f"are fixed, got {tuple(model.footprint)}"
             )
+        if model.neighbours not in NEIGHBOURS:
+            raise ValueError(f"model.neighbours: expected one of {NEIGHBOURS}, got {model.neighbours!r}")
     else:
         parity, wanted = ((1, 0), "an odd and an even size") if model.form == "flux" else ((1, 1), "two odd sizes")
         sizes = tuple(model.footprint)
         if len(sizes) != 2 or any(not _is_size(n) or n % 2 != odd for n, odd in zip(sizes, parity, strict=True)):
             raise ValueError(f"model.footprint: expected {wanted} for the form {model.form!r}, got {sizes}")
+    if model.form != "pairs" and model.neighbours != NEIGHBOURS[0]:
+        raise ValueError(
+            f"model.neighbours: expected {NEIGHBOURS[0]} for the form {model.form!r}, got {model.neighbours!r}"
+        )
     for key, usual in FLUX_KEYS.items():
-        value = tuple(model[key]) if key == "functions" else model[key]
+        value = tuple(model[key]) if isinstance(usual, tuple) else model[key]
         if model.form != "flux" and value != usual:
             raise ValueError(f"model.{key}: expected {usual} for the form {model.form!r}, got {value}")
+    limits = tuple(model.limits)
+    if limits and (len(limits) != 2 or not limits[0] < limits[1]):
+        raise ValueError(f"model.limits: expected two ascending numbers, or none, got {limits}")
+    if limits and model.method != "euler":
+        raise ValueError(f"model.method: expected 'euler' where there are limits, got {model.method!r}")
     if not model.functions or len(set(model.functions)) < len(model.functions):
         raise ValueError(f"model.functions: expected different ones, at least one, got {tuple(model.functions)}")
     for name in model.functions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ import tensorflow as tf
 from blade_tf import ops
 from blade_tf.pair_ops import Pair, blade_exchange, blade_lookup
 
-__all__ = ["FACE_CONDUCTANCES", "NODE_CONDUCTANCES", "BladePairs"]
+__all__ = ["NEIGHBOURS", "BladePairs", "Geometry", "geometry"]
 
 # Pairs whose midpoint is that of the face between (y, x) and (y, x + 1).
 _FACE = [((0, 0), (0, 1)), ((-1, 0), (1, 1)), ((1, 0), (-1, 1)), ((0, -1), (0, 2))]
@@ -20,25 +20,42 @@ _FACE = [((0, 0), (0, 1)), ((-1, 0), (1, 1)), ((1, 0), (-1, 1)), ((0, -1), (0, 2
 # conductance that both of its pixels select.
 _NODE = [((0, -1), (0, 1)), ((-1, 0), (1, 0)), ((-1, -1), (1, 1)), ((1, -1), (-1, 1))]
 _CORNER = [((0, 0), (1, 1)), ((0, 0), (-1, 1))]
+# Further ones of both kinds, in directions between those of the others.
+_MORE_FACE = [((-1, -1), (1, 2)), ((1, -1), (-1, 2))]
+_MORE_NODE = [((-1, -2), (1, 2)), ((1, -2), (-1, 2)), ((-2, -1), (2, 1)), ((2, -1), (-2, 1))]
 
-FACE_CONDUCTANCES, NODE_CONDUCTANCES = len(_FACE), len(_NODE) + len(_CORNER)
+NEIGHBOURS = (28, 44)
 
 
 def _transposed(offset: tuple[int, int]) -> tuple[int, int]:
     return offset[1], offset[0]
 
 
-def _pairs() -> list[Pair]:
-    pairs = [Pair(plane, a, b) for plane, (a, b) in enumerate(_FACE)]
-    pairs += [Pair(len(_FACE) + plane, _transposed(a), _transposed(b)) for plane, (a, b) in enumerate(_FACE)]
-    first = 2 * len(_FACE)
-    pairs += [Pair(first + plane, a, b) for plane, (a, b) in enumerate(_NODE)]
-    for plane, (a, b) in enumerate(_CORNER, first + len(_NODE)):
+class Geometry(NamedTuple):
+    """Which pixels exchange: the pairs, and how many conductances an entry of each bank has.
+
+    Attributes:
+      pairs: planes are those of the x-faces, of the y-faces and of the pixels, one after the other.
+      around_face: the pairs of the face bank, as offsets around an x-face.
+      node_conductances: length of an entry of the node bank.
+    """
+
+    pairs: list[Pair]
+    around_face: list[tuple[tuple[int, int], tuple[int, int]]]
+    node_conductances: int
+
+
+def geometry(neighbours: int) -> Geometry:
+    """The pairs of `BladePairs` with that many neighbours, one of `NEIGHBOURS`."""
+    more = neighbours > NEIGHBOURS[0]
+    face, node = _FACE + _MORE_FACE * more, _NODE + _MORE_NODE * more
+    pairs = [Pair(plane, a, b) for plane, (a, b) in enumerate(face)]
+    pairs += [Pair(len(face) + plane, _transposed(a), _transposed(b)) for plane, (a, b) in enumerate(face)]
+    first = 2 * len(face)
+    pairs += [Pair(first + plane, a, b) for plane, (a, b) in enumerate(node)]
+    for plane, (a, b) in enumerate(_CORNER, first + len(node)):
         pairs += [Pair(plane, a, b), Pair(plane, (-b[0], -b[1]), (-a[0], -a[1]))]
-    return pairs
-
-
-PAIRS = _pairs()
+    return Geometry(pairs, face, len(node) + len(_CORNER))
 
 
 @keras.saving.register_keras_serializable("blade_tf")
@@ -47,15 +64,19 @@ class BladePairs(keras.layers.Layer):
 
     `rate[i] = 1 / dt sum_j c_ij min(R_i, R_j) (u_j - u_i)`, `R_i = 1 / max(sum_j c_ij, 1)`, `c_ij = exp(theta)`,
 
-    where j runs over 28 neighbours of i and theta, the logarithm of the conductance during a time dt, is an entry of a
-    bank: `face` [face_bins, 4] for pairs whose midpoint is a face, one bank for both directions, transposed for y:
+    where j runs over 28 or 44 neighbours of i and theta, the logarithm of the conductance during a time dt, is an entry
+    of a bank: `face` [face_bins, 4 or 6] for pairs whose midpoint is a face, one bank for both directions, transposed
+    for y:
 
       (y, x)-(y, x+1); (y-1, x)-(y+1, x+1); (y+1, x)-(y-1, x+1); (y, x-1)-(y, x+2);
+      with 44 neighbours also (y-1, x-1)-(y+1, x+2); (y+1, x-1)-(y-1, x+2);
 
-    and `node` [node_bins, 6] for those around a pixel:
+    and `node` [node_bins, 6 or 10] for those around a pixel:
 
-      (y, x-1)-(y, x+1); (y-1, x)-(y+1, x); (y-1, x-1)-(y+1, x+1); (y+1, x-1)-(y-1, x+1); and the diagonal neighbours
-      (y, x)-(y+1, x+1) and (y, x)-(y-1, x+1), each the sum of what its two pixels select.
+      (y, x-1)-(y, x+1); (y-1, x)-(y+1, x); (y-1, x-1)-(y+1, x+1); (y+1, x-1)-(y-1, x+1);
+      with 44 neighbours also (y-1, x-2)-(y+1, x+2); (y+1, x-2)-(y-1, x+2); (y-2, x-1)-(y+2, x+1);
+      (y+2, x-1)-(y-2, x+1); and always the diagonal neighbours (y, x)-(y+1, x+1) and (y, x)-(y-1, x+1), each the sum
+      of what its two pixels select.
 
     Proof of both properties, for any banks, any selection and any step t <= dt of explicit Euler, u' = u + t rate:
     mass: c_ij min(R_i, R_j) = c_ji min(R_j, R_i), and u_j - u_i changes its sign, so that the sum over all pixels is
@@ -71,12 +92,13 @@ class BladePairs(keras.layers.Layer):
       face_bins: number of entries of the face bank.
       node_bins: number of entries of the node bank.
       dt: the longest step of explicit Euler for which the proof holds.
+      neighbours: of a pixel, 28 or 44.
       face_initializer: of `face`; log 0.02 by default.
       node_initializer: of `node`; log 0.01 by default.
       **kwargs: of keras.layers.Layer.
 
     Raises:
-      ValueError: for a number of bins < 1, or a dt that is not positive.
+      ValueError: for a number of bins < 1, a dt that is not positive, or another number of neighbours.
     """
 
     def __init__(
@@ -84,6 +106,7 @@ class BladePairs(keras.layers.Layer):
         face_bins: int,
         node_bins: int,
         dt: float,
+        neighbours: int = NEIGHBOURS[0],
         face_initializer: Any = None,
         node_initializer: Any = None,
         **kwargs: Any,
@@ -94,16 +117,20 @@ class BladePairs(keras.layers.Layer):
                 raise ValueError(f"{name}: expected an integer of at least 1, got {count!r}")
         if not 0 < dt < math.inf:
             raise ValueError(f"dt: expected a positive number, got {dt!r}")
+        if neighbours not in NEIGHBOURS:
+            raise ValueError(f"neighbours: expected one of {NEIGHBOURS}, got {neighbours!r}")
+        self.neighbours = int(neighbours)
+        self._geometry = geometry(self.neighbours)
         self.face_bins, self.node_bins, self.dt = int(face_bins), int(node_bins), float(dt)
         start = keras.initializers.Constant
         self.face_initializer = keras.initializers.get(face_initializer or start(math.log(0.02)))
         self.node_initializer = keras.initializers.get(node_initializer or start(math.log(0.01)))
         self.supports_jit = not ops.uses_native()
         self.face = self.add_weight(
-            name="face", shape=(self.face_bins, FACE_CONDUCTANCES), initializer=self.face_initializer
+            name="face", shape=(self.face_bins, len(self._geometry.around_face)), initializer=self.face_initializer
         )
         self.node = self.add_weight(
-            name="node", shape=(self.node_bins, NODE_CONDUCTANCES), initializer=self.node_initializer
+            name="node", shape=(self.node_bins, self._geometry.node_conductances), initializer=self.node_initializer
         )
         self.built = True
 
@@ -111,7 +138,7 @@ class BladePairs(keras.layers.Layer):
         """The conductances of the face bank at the pixels that they couple, around the face: [face_bins, 3, 4]."""
         conductance = np.exp(keras.ops.convert_to_numpy(self.face))
         stencils = np.zeros((self.face_bins, 3, 4))
-        for plane, pair in enumerate(_FACE):
+        for plane, pair in enumerate(self._geometry.around_face):
             for y, x in pair:
                 stencils[:, 1 + y, 1 + x] = conductance[:, plane]
         return stencils
@@ -122,7 +149,7 @@ class BladePairs(keras.layers.Layer):
         conductance = tf.concat(
             [blade_lookup(face, face_x), blade_lookup(face, face_y), blade_lookup(around, node)], axis=1
         )
-        return blade_exchange(image, conductance, PAIRS) / tf.constant(self.dt, image.dtype)
+        return blade_exchange(image, conductance, self._geometry.pairs) / tf.constant(self.dt, image.dtype)
 
     def compute_output_spec(self, image: Any, face_x: Any, face_y: Any, node: Any) -> keras.KerasTensor:
         return keras.KerasTensor(image.shape, self.compute_dtype)
@@ -132,6 +159,7 @@ class BladePairs(keras.layers.Layer):
             "face_bins": self.face_bins,
             "node_bins": self.node_bins,
             "dt": self.dt,
+            "neighbours": self.neighbours,
             "face_initializer": keras.initializers.serialize(self.face_initializer),
             "node_initializer": keras.initializers.serialize(self.node_initializer),
         }

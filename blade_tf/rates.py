@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from blade_tf import names, ops
-from blade_tf.flux import BladeFlux
+from blade_tf.flux import BladeFlux, divergence, limit_fluxes
 from blade_tf.layers import Blade, ConvexBlade
 from blade_tf.pairs import BladePairs
 from blade_tf.selection import Selection
@@ -121,13 +122,26 @@ class FluxRate(Rate):
       flux: a `BladeFlux` with at least `selection.num_bins` filters.
       functions: names of pointwise functions of u, one for each bank of `flux`: "identity" or "double_well", the W'(u)
         of Cahn-Hilliard's equation (eq 3.10) for u limited to [-1/2, 3/2].
+      limits: a range [low, high] that no state leaves in explicit Euler steps of at most `dt` from a state inside,
+        whatever the fluxes: see `blade_tf.flux.limit_fluxes`. None for none.
+      dt: for `limits`.
       **kwargs: of keras.layers.Layer.
     """
 
     def __init__(
-        self, selection: Selection, flux: BladeFlux, functions: Sequence[str] = ("identity",), **kwargs: Any
+        self,
+        selection: Selection,
+        flux: BladeFlux,
+        functions: Sequence[str] = ("identity",),
+        limits: Sequence[float] | None = None,
+        dt: float | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if limits is not None and (len(limits) != 2 or not limits[0] < limits[1]):
+            raise ValueError(f"limits: expected two ascending numbers, got {limits!r}")
+        if (limits is None) != (dt is None) or (dt is not None and not 0 < dt < math.inf):
+            raise ValueError(f"dt: expected a positive number with limits, and none without, got {dt!r}")
         if flux.num_filters < selection.num_bins:
             raise ValueError(f"flux: expected at least {selection.num_bins} filters, got {flux.num_filters}")
         if len(functions) != flux.banks:
@@ -139,6 +153,8 @@ class FluxRate(Rate):
         self.selection_x, self.selection_y = selection.at("face_x"), selection.at("face_y")
         self.flux = flux
         self.functions = tuple(functions)
+        self.limits = (float(limits[0]), float(limits[1])) if limits is not None else None
+        self.dt = dt or math.inf
         self.built = True
 
     @property
@@ -157,10 +173,14 @@ class FluxRate(Rate):
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
         images = [FUNCTIONS[name](image) for name in self.functions]
-        return tf.cast(self.flux(images, *self.select(image)), image.dtype)
+        if self.limits is None:
+            return tf.cast(self.flux(images, *self.select(image)), image.dtype)
+        flux_x, flux_y = (tf.cast(flux, image.dtype) for flux in self.flux.fluxes(images, *self.select(image)))
+        return divergence(*limit_fluxes(image, flux_x, flux_y, self.dt, *self.limits))
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | _serialized(self, ["selection", "flux"]) | {"functions": list(self.functions)}
+        own = {"functions": list(self.functions), "limits": self.limits, "dt": self.dt if self.limits else None}
+        return super().get_config() | _serialized(self, ["selection", "flux"]) | own
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> FluxRate:

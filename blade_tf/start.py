@@ -78,6 +78,7 @@ def _spec(sample: np.ndarray, config: ml_collections.ConfigDict) -> dict[str, An
     }
     if model.form == "pairs":
         return common | {
+            "neighbours": model.neighbours,
             "selection": selection_spec(sample, model.selection, "face_x"),
             "node_selection": selection_spec(sample, model.selection, "pixel"),
         }
@@ -88,6 +89,7 @@ def _spec(sample: np.ndarray, config: ml_collections.ConfigDict) -> dict[str, An
         "tied": model.tied,
         "antisymmetric": model.antisymmetric,
         "functions": list(model.functions),
+        "limits": list(model.limits) or None,
         "selection": selection_spec(sample, model.selection, "face_x"),
     }
 
@@ -266,7 +268,7 @@ def least_squares_start(data: records.RecordReader, config: ml_collections.Confi
     dt = step_length(config)
     sample = np.concatenate([data[i][:-1:3] for i in np.linspace(0, len(data) - 1, min(len(data), 100)).astype(int)])
     spec = _spec(sample, config)
-    rate = forms.rate(spec)
+    rate = forms.rate(spec | {"limits": None})  # which are no part of a linear problem
     indices = np.linspace(0, len(data) - 1, min(len(data), config.train.fit_sequences)).astype(int)
     frames = []
     for u in map(data.__getitem__, indices):

@@ -10,12 +10,13 @@ from blade_tf import config as config_lib
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Two banks of antisymmetric filters: mass is conserved; the equation itself has no maximum principle."""
+    """Two banks of antisymmetric filters, with limits: mass is conserved, and no state leaves [-0.1, 1.1]."""
     c = config_lib.default("cahn_hilliard")
     c.name = "cahn_hilliard"
     c.model.form = "flux"
     c.model.footprint = (5, 6)
     c.model.functions = ("identity", "double_well")
+    c.model.limits = (-0.1, 1.1)
     s = c.model.selection
     s.orientations = 6
     s.rho = 0.5

@@ -14,6 +14,7 @@ def get_config() -> ml_collections.ConfigDict:
     c = config_lib.default("ced")
     c.name = "ced"
     c.model.form = "pairs"
+    c.model.neighbours = 44
     s = c.model.selection
     s.orientations = 24
     s.rho = 1.5

@@ -76,7 +76,15 @@ UNSOUND = [
         {"model.functions": ("identity", "double_well")},
         r"model.functions: expected \('identity',\) for the form 'plain', got \('identity', 'double_well'\)",
     ),
+    (PAIRS | {"model.neighbours": 30}, r"model.neighbours: expected one of \(28, 44\), got 30"),
+    ({"model.neighbours": 44}, r"model.neighbours: expected 28 for the form 'plain', got 44"),
     (PAIRS | {"model.tied": False}, r"model.tied: expected True for the form 'pairs', got False"),
+    ({"model.limits": (0.0, 1.0)}, r"model.limits: expected \(\) for the form 'plain', got \(0.0, 1.0\)"),
+    (FLUX | {"model.limits": (1.0, 0.0)}, r"model.limits: expected two ascending numbers, or none, got \(1.0, 0.0\)"),
+    (
+        FLUX | {"model.limits": (0.0, 1.0), "model.method": "midpoint"},
+        r"model.method: expected 'euler' where there are limits, got 'midpoint'",
+    ),
     ({"model.antisymmetric": False}, r"model.antisymmetric: expected True for the form 'plain', got False"),
     ({S + "soft": "strenght"}, r"model.selection.soft: unknown feature 'strenght', did you mean 'strength'"),
     (

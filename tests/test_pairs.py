@@ -97,13 +97,13 @@ def test_exchange_gradients_agree_with_numeric_ones(scale, channels):
 @pytest.mark.skipif(native.library is None, reason="not built")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_native_and_stock_gradients_agree(dtype):
-    u, c, g = random(2, 9, 20, 2, dtype=dtype), 0.4 * random(2, 14, 9, 20, seed=1, dtype=dtype), random(2, 9, 20, 2)
+    u, c, g = random(2, 9, 20, 2, dtype=dtype), 0.4 * random(2, 22, 9, 20, seed=1, dtype=dtype), random(2, 9, 20, 2)
     found = []
     for name in ("native", "stock"):
         with blade_tf.implementation(name), tf.GradientTape() as tape:
             u, c = tf.constant(u), tf.constant(c)
             tape.watch([u, c])
-            value = tf.reduce_sum(blade_exchange(u, c, pairs.PAIRS) * g.astype(dtype))
+            value = tf.reduce_sum(blade_exchange(u, c, pairs.geometry(44).pairs) * g.astype(dtype))
         found.append(tape.gradient(value, [u, c]))
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-6 if dtype == np.float32 else 1e-14)
@@ -190,9 +190,23 @@ def test_sizes_that_do_not_match_are_named():
 BINS = 24
 
 
-def random_layer(seed, spread=3.0):
+NEIGHBOURS = pytest.mark.parametrize("neighbours", pairs.NEIGHBOURS)
+
+
+@NEIGHBOURS
+def test_neighbours_are_as_many_as_stated_and_lie_as_symmetrically_as_pixels(neighbours):
+    found = {
+        offset
+        for pair in pairs.geometry(neighbours).pairs
+        for offset in ((pair.b[0] - pair.a[0], pair.b[1] - pair.a[1]), (pair.a[0] - pair.b[0], pair.a[1] - pair.b[1]))
+    }
+    assert len(found) == neighbours
+    assert found == {(y, -x) for y, x in found} == {(x, y) for y, x in found}
+
+
+def random_layer(seed, spread=3.0, neighbours=28):
     rng = np.random.default_rng(seed)
-    layer = blade_tf.BladePairs(BINS, BINS, dt=0.5)
+    layer = blade_tf.BladePairs(BINS, BINS, dt=0.5, neighbours=neighbours)
     layer.face.assign(spread * rng.standard_normal(layer.face.shape) - 1)
     layer.node.assign(spread * rng.standard_normal(layer.node.shape) - 1)
     return layer
@@ -211,9 +225,9 @@ def adversarial(name, height=17, width=23):
 
 
 @pytest.mark.parametrize("name", ["noise", "checkerboard", "stripes", "step", "peak", "huge"])
-@pytest.mark.parametrize("part", [1.0, 0.3])
-def test_mass_and_range_withstand_random_banks_and_selections(name, part):
-    layer, first = random_layer(1), adversarial(name)
+@pytest.mark.parametrize(("part", "neighbours"), [(1.0, 28), (0.3, 28), (1.0, 44)])
+def test_mass_and_range_withstand_random_banks_and_selections(name, part, neighbours):
+    layer, first = random_layer(1, neighbours=neighbours), adversarial(name)
     u, scale = tf.constant(first), first.max()
 
     @tf.function
@@ -240,25 +254,27 @@ def test_a_step_beyond_the_bound_does_break_the_range():
     assert beyond.numpy().max() > 1.1 or beyond.numpy().min() < -0.1
 
 
-def test_the_layer_commutes_with_transposition():
-    layer, u = random_layer(2), random(1, 9, 12, 1, dtype=np.float32)
+@NEIGHBOURS
+def test_the_layer_commutes_with_transposition(neighbours):
+    layer, u = random_layer(2, neighbours=neighbours), random(1, 9, 12, 1, dtype=np.float32)
     x, y, node = (soft((1, 9, 12), BINS, seed, np.float32) for seed in range(3))
 
     def turned(chosen):
         return blade_tf.SoftSelection(*(tf.transpose(part, [0, 2, 1]) for part in chosen))
 
     # The two diagonals of a pixel exchange their places with the transposition.
-    layer.node.assign(tf.gather(layer.node, [0, 0, 2, 2, 4, 4], axis=1))
-    layer.face.assign(tf.gather(layer.face, [0, 1, 1, 3], axis=1))
+    wide = neighbours == 44
+    layer.node.assign(tf.gather(layer.node, [0, 0, 2, 2, *([4, 4, 4, 4, 8, 8] if wide else [4, 4])], axis=1))
+    layer.face.assign(tf.gather(layer.face, [0, 1, 1, 3, *([4, 4] if wide else [])], axis=1))
     rate = layer(u, x, y, node).numpy()
     across = layer(u.transpose(0, 2, 1, 3), turned(y), turned(x), turned(node)).numpy()
     np.testing.assert_allclose(across.transpose(0, 2, 1, 3), rate, atol=2e-5)
 
 
 def test_the_layer_round_trips_through_its_config():
-    layer = random_layer(3)
+    layer = random_layer(3, neighbours=44)
     copy = blade_tf.BladePairs.from_config(layer.get_config())
-    assert (copy.face_bins, copy.node_bins, copy.dt) == (BINS, BINS, 0.5)
+    assert (copy.face_bins, copy.node_bins, copy.dt, copy.neighbours) == (BINS, BINS, 0.5, 44)
     np.testing.assert_allclose(np.exp(copy.face), 0.02, rtol=1e-6)
 
 
@@ -268,6 +284,7 @@ def test_the_layer_round_trips_through_its_config():
         ((0, 1, 1.0), "face_bins: expected an integer of at least 1, got 0"),
         ((1, 2.5, 1.0), "node_bins: expected an integer of at least 1, got 2.5"),
         ((1, 1, 0.0), "dt: expected a positive number, got 0.0"),
+        ((1, 1, 1.0, 30), r"neighbours: expected one of \(28, 44\), got 30"),
     ],
 )
 def test_bad_layers_are_refused(arguments, message):

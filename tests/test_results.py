@@ -219,6 +219,7 @@ def test_what_is_written(collected):
     assert document == text.document(results)
     assert text.summary(results) in document
     assert "Left out: broken.png: " in document
+    assert sorted(path.name for path in (folder / "out" / "cards").iterdir()) == ["tv_flow.md", "tv_flow_paper.md"]
     linked = sorted(re.findall(r"\(figures/([^)]+)\)", document))
     assert linked == sorted(path.name for path in (folder / "out" / "figures").iterdir())
     assert "tv_flow_states.jpg" in linked

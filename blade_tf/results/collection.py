@@ -268,7 +268,7 @@ def collect(
     further = _runs(runs, groups)
     common = [memory.digest_of_program(), memory.digest_of_images(images)]
     out, kept = pathlib.Path(output), pathlib.Path(cache)
-    out.mkdir(parents=True, exist_ok=True)
+    (out / "cards").mkdir(parents=True, exist_ok=True)
     with files.lock(kept):
         photographs = _Photographs(images, kept / "reference", workers)
         remember = memory.Memory(kept / "results", common)

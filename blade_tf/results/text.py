@@ -202,10 +202,11 @@ def seeds(results: Results, names: Sequence[str]) -> list[str]:
 
 
 def _colour(results: Results) -> list[str]:
-    lines = []
+    lines, counts = [], set()
     for name, model in results["models"].items():
         found = model["colour"]
         if found:
+            counts.add(str(found["images"]))
             cells = {row: " / ".join(evaluate.cells(found[row])[::3]) for row in ("identity", *colour.WAYS)}
             lines.append(
                 [f"`{name}`", *(f"**{cell}**" if row == found["best"] else cell for row, cell in cells.items())]
@@ -214,10 +215,10 @@ def _colour(results: Results) -> list[str]:
         return []
     return [
         "## Colour",
-        "Filters are selected by luma, by the mean of the channels' structure tensors (section 3.4), or for each "
-        "channel by itself. The reference is the equation on each channel; for coherence-enhancing diffusion the "
-        "channels share the diffusion tensor of the mean of their structure tensors. PSNR in dB over all channels / "
-        "mean SSIM.",
+        f"Photographs: {', '.join(sorted(counts))}. Filters are selected by luma, by the mean of the channels' "
+        "structure tensors (section 3.4), or for each channel by itself. The reference is the equation on each "
+        "channel; for coherence-enhancing diffusion the channels share the diffusion tensor of the mean of their "
+        "structure tensors. PSNR in dB over all channels / mean SSIM.",
         markdown_table(["model", "doing nothing", *colour.WAYS.values()], lines),
         "The best model of each equation, with the way that is best for it:",
         "![input, reference and BLADE](figures/colour.jpg)",
