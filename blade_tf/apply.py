@@ -10,18 +10,22 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from blade_tf import colour as colour_lib
 from blade_tf import image_codecs, image_io, models
 
 __all__ = ["apply_files", "apply_image"]
 
 
 def apply_image(
-    model: models.EvolutionModel, image: np.ndarray, steps: int | None = None, dt: float | None = None
+    model: models.EvolutionModel | colour_lib.Evolution,
+    image: np.ndarray,
+    steps: int | None = None,
+    dt: float | None = None,
 ) -> np.ndarray:
     """Evolves one image [H, W, C] by a model: float32 of the same shape. Values are not clipped.
 
     Args:
-      model: its dt and number of steps are the defaults.
+      model: its dt and number of steps are the defaults; a `blade_tf.colour.Evolution` for colour as `apply_files`.
       image: float, in the intensities that the model was trained with ([0, 1]); its grid is the model's operating grid.
         A model of an equation that is meant for [0, 1] alone, Cahn-Hilliard's, warns of others.
       steps: number of time steps.
@@ -57,6 +61,7 @@ def apply_files(
     target: str | os.PathLike[str],
     steps: int | None = None,
     dt: float | None = None,
+    colour: str | None = None,
 ) -> dict[str, str]:
     """Evolves an image file, or each image of a folder, and writes results of the same depth with the same alpha.
 
@@ -66,6 +71,8 @@ def apply_files(
       target: an image file, or a folder that receives the results under the same relative names (WebP and BMP as PNG).
       steps: number of time steps; by default the model's.
       dt: length of a time step, at most the model's; by default the model's.
+      colour: how the filters of a colour image's channels are chosen, one of `blade_tf.colour.WAYS`; by default the one
+        that comes nearest to the equation. A .keras file knows one way alone, its own.
 
     Returns:
       For each file that could not be read or written, the reason.
@@ -77,6 +84,11 @@ def apply_files(
     if not source.exists():
         raise ValueError(f"input: {source} does not exist")
     loaded = models.load(model)
+    evolution: models.EvolutionModel | colour_lib.Evolution = loaded
+    if not str(model).endswith(".keras"):
+        evolution = colour_lib.Evolution(models.load_trained(model), colour)
+    elif colour is not None:
+        raise ValueError(f"colour: expected none, as a .keras file selects in its own way, got {colour!r}")
     if dt is not None and dt > loaded.dt * (1 + 1e-6):
         raise ValueError(f"dt: expected at most the {loaded.dt:g} that the model was trained with, got {dt:g}")
     # Refuses steps and dt before any file is touched.
@@ -86,7 +98,7 @@ def apply_files(
     for read_from, write_to in tqdm.tqdm(pairs, desc="apply", unit="image", disable=len(pairs) == 1):
         try:
             image = image_io.read_image(read_from)
-            pixels = apply_image(loaded, image.pixels, steps, dt)
+            pixels = apply_image(evolution, image.pixels, steps, dt)
             if not np.isfinite(pixels).all():
                 raise image_io.ImageError(f"{read_from}: the result is not finite; a smaller dt may help")
             write_to.parent.mkdir(parents=True, exist_ok=True)

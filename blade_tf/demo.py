@@ -14,6 +14,7 @@ import skimage.data
 import tensorflow as tf
 
 from blade_tf import apply, config, evaluate, files, image_io, metrics, models, references, report, summaries, train
+from blade_tf import colour as colour_lib
 from blade_tf.data import prepare, reference
 
 __all__ = ["demo", "demo_config"]
@@ -140,7 +141,7 @@ def demo(output: str | os.PathLike[str]) -> pathlib.Path:
 
     shipped = models.load_trained(SHIPPED)
     colour = _photograph("coffee")
-    smooth = apply.apply_image(shipped.model(), colour, steps=20)
+    smooth = apply.apply_image(colour_lib.Evolution(shipped), colour, steps=20)
     for name, pixels in (("coffee_before", colour), ("coffee_after", smooth)):
         image_io.write_image(out / f"{name}.png", image_io.Image(pixels))
     bank, orientations = shipped.model().rates[0].mosaic()

@@ -14,13 +14,12 @@ import ml_collections
 import numpy as np
 
 from blade_tf import files, image_io, parallel, pdes
+from blade_tf.colour import CHANNELS, JOINT
 from blade_tf.data import prepare, reference
 
 __all__ = ["References", "colour_config", "reference_sequences"]
 
 SMALLEST = 11  # pixels of the operating grid: the window of SSIM
-COLOURS = 3
-JOINT = "ced"  # the equation whose channels do not evolve independently
 
 
 class References(Mapping[str, np.ndarray]):
@@ -62,7 +61,7 @@ def colour_config(config: ml_collections.ConfigDict) -> ml_collections.ConfigDic
         # The scheme takes the sum of the channels' tensors, and compares it with the square root of its contrast.
         pde: Any = pdes.build(JOINT, **changed.pde.parameters)
         with changed.unlocked():
-            changed.pde.parameters.contrast = COLOURS**2 * pde.contrast
+            changed.pde.parameters.contrast = CHANNELS**2 * pde.contrast
     return changed
 
 
@@ -73,7 +72,7 @@ def _solve(config_json: str, folder: str, name: str, target: str, refine: int, c
         raise image_io.ImageError(
             f"{name}: expected at least {smallest} pixels a side, got {image.shape[1]} x {image.shape[0]}"
         )
-    if colour and image.shape[2] != COLOURS:
+    if colour and image.shape[2] != CHANNELS:
         raise image_io.ImageError(f"{name}: expected a colour photograph, got a gray one")
     image = image if colour else image_io.luma(image)
     # Independent channels are solved one after the other: compiled for several, a step takes many times as long.

@@ -7,7 +7,7 @@ import skimage.data
 import tifffile
 from PIL import Image
 
-from blade_tf import apply, image_io, metrics, models
+from blade_tf import apply, colour, image_io, metrics, models
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,8 @@ def test_results_keep_depth_and_alpha(suffix, bits, channels, folder, model, tmp
         np.testing.assert_array_equal(found.alpha, values[..., -1])
     else:
         assert found.alpha is None
-    evolved = model.evolve(image_of(values).pixels[np.newaxis]).numpy()[0]
+    channels = np.moveaxis(image_of(values).pixels, -1, 0)[..., np.newaxis]
+    evolved = np.moveaxis(model.evolve(channels).numpy()[..., 0], 0, -1)
     expected = np.rint(np.clip(evolved.astype(np.float64), 0, 1) * (2**bits - 1))
     np.testing.assert_allclose(found.pixels * (2**bits - 1), expected, atol=0.01 if bits == 8 else 1.01)
     assert np.abs(evolved - image_of(values).pixels).max() > 0.02
@@ -249,6 +250,46 @@ def test_a_full_disk_leaves_no_half_file(folder, tmp_path, monkeypatch):
     assert len(failed) == 3
     assert all("No space left on device" in reason for reason in failed.values())
     assert files_in(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("way", colour.WAYS)
+def test_a_gray_photograph_in_colour_evolves_as_in_gray_in_every_way(way, folder):
+    gray = skimage.data.camera()[100:180, 150:250, np.newaxis].astype(np.float32) / 255
+    evolution = colour.Evolution(models.load_trained(folder), way)
+    alone = apply.apply_image(evolution, gray)
+    difference = np.abs(apply.apply_image(evolution, np.repeat(gray, 3, axis=-1)) - alone)
+    # A pixel at a bin's edge may select the filter beside, where luma or a mean are rounded.
+    assert np.mean(difference > 1e-6) < 0.01
+    assert np.abs(alone - gray).max() > 0.01
+
+
+def test_channels_by_themselves_are_the_default_where_the_equation_has_no_other(folder, model, tmp_path):
+    values = samples(16, 3)
+    image_io.write_image(tmp_path / "in.png", image_of(values))
+    expected = np.concatenate([apply.apply_image(model, c) for c in np.split(image_of(values).pixels, 3, axis=2)], 2)
+    for name, options in (("default", {}), ("separate", {"colour": "separate"}), ("luma", {"colour": "luma"})):
+        assert apply.apply_files(folder, tmp_path / "in.png", tmp_path / f"{name}.png", **options) == {}
+    for name in ("default", "separate"):
+        np.testing.assert_allclose(image_io.read_image(tmp_path / f"{name}.png").pixels, expected, atol=0.6 / 65535)
+    assert np.abs(image_io.read_image(tmp_path / "luma.png").pixels - expected).max() > 0.01
+
+
+def test_the_shared_tensor_is_the_default_of_coherence_enhancing_diffusion():
+    assert {name: colour.best_way(models.load_trained(name)) for name in ("ced", "tv_flow", "cahn_hilliard")} == {
+        "ced": "joint",
+        "tv_flow": "separate",
+        "cahn_hilliard": "separate",
+    }
+
+
+def test_unknown_ways_are_refused(folder, workdir, tmp_path):
+    image_io.write_image(tmp_path / "a.png", image_of(samples(8, 1)))
+    with pytest.raises(ValueError, match="colour: unknown way 'seperate', did you mean 'separate'"):
+        apply.apply_files(folder, tmp_path / "a.png", tmp_path / "b.png", colour="seperate")
+    with pytest.raises(
+        ValueError, match=r"colour: expected none, as a \.keras file selects in its own way, got 'luma'"
+    ):
+        apply.apply_files(workdir / "model.keras", tmp_path / "a.png", tmp_path / "b.png", colour="luma")
 
 
 def test_unknown_models_bring_the_nearest(tmp_path):

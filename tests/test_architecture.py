@@ -21,6 +21,7 @@ LAYERS = [
     ["rates"],
     ["forms"],
     ["data", "models"],
+    ["colour"],
     ["apply", "baselines", "export", "references", "start", "summaries"],
     ["evaluate", "train"],
     ["demo", "results"],

@@ -1,10 +1,10 @@
 """blade-apply: evolves image files by a model.
 
-    blade-apply --model=tv_flow_paper --input=PHOTOGRAPH.jpg --output=RESULT.png
+    blade-apply --model=tv_flow --input=PHOTOGRAPH.jpg --output=RESULT.png
     blade-apply --model=RUN/model --input=FOLDER --output=FOLDER2 --steps=20
 
-PNG, JPEG and TIFF of 8 or 16 bits, gray or colour, of any size; alpha is kept. Colour images select their filters by
-luma. A file that cannot be read does not stop a folder; it is named, and the exit status is then 1.
+PNG, JPEG and TIFF of 8 or 16 bits, gray or colour, of any size; alpha is kept. A file that cannot be read does not
+stop a folder; it is named, and the exit status is then 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 
 from absl import flags
 
-from blade_tf import apply
+from blade_tf import apply, colour
 from blade_tf.cli import common
 
 _MODEL = flags.DEFINE_string(
@@ -23,10 +23,17 @@ _INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.", 
 _OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.", required=True)
 _STEPS = flags.DEFINE_integer("steps", None, "Number of time steps; default: the model's.", lower_bound=0)
 _DT = flags.DEFINE_float("dt", None, "Length of a time step, in the model's unit; default: the model's.")
+_COLOUR = flags.DEFINE_enum(
+    "colour",
+    None,
+    list(colour.WAYS),
+    f"How a colour image's filters are chosen: {', '.join(f'{way}, {text}' for way, text in colour.WAYS.items())}; "
+    "default: what comes nearest to the model's equation.",
+)
 
 
 def _run() -> None:
-    failed = apply.apply_files(_MODEL.value, _INPUT.value, _OUTPUT.value, _STEPS.value, _DT.value)
+    failed = apply.apply_files(_MODEL.value, _INPUT.value, _OUTPUT.value, _STEPS.value, _DT.value, _COLOUR.value)
     for reason in failed.values():
         print(f"blade-apply: {reason}", file=sys.stderr)
     if failed:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import os
 import pathlib
 from typing import Any
@@ -11,17 +9,13 @@ from typing import Any
 import ml_collections
 import tensorflow as tf
 
+from blade_tf import colour as colour_lib
 from blade_tf import evaluate, image_io, models, references
+from blade_tf.colour import WAYS
 
 __all__ = ["WAYS", "colour", "sequences", "ways"]
 
 MOST = 8  # photographs
-
-WAYS = {
-    "luma": "by luma",
-    "joint": "by the tensor of all channels",
-    "separate": "each channel by itself",
-}
 
 
 def sequences(
@@ -34,29 +28,9 @@ def sequences(
     return references.reference_sequences(config, images, cache, workers, only=only, colour=True)
 
 
-def _with_mean_tensor(trained: models.Trained) -> models.EvolutionModel:
-    """Selects by the mean of the channels' structure tensors: a gray photograph in colour is treated as in gray.
-
-    `Selection` takes their sum, whose strength is sqrt(3) times that of a gray photograph, which thresholds are for.
-    """
-
-    def scaled(selection: dict[str, Any]) -> dict[str, Any]:
-        keys = ["strength_thresholds", *(["centers"] if selection.get("soft") == "strength" else [])]
-        return selection | {key: [math.sqrt(references.COLOURS) * value for value in selection[key]] for key in keys}
-
-    spec = {key: scaled(value) if key.endswith("selection") else value for key, value in trained.spec.items()}
-    return dataclasses.replace(trained, spec=spec).model(luma=False)
-
-
 def ways(trained: models.Trained) -> dict[str, evaluate.Predictor]:
     """For each of `WAYS`, the state at the stopping time from the input [N, H, W, 3]."""
-    model = trained.model()
-
-    def separate(u: tf.Tensor) -> tf.Tensor:
-        as_batch = tf.concat(tf.split(u, references.COLOURS, axis=-1), axis=0)
-        return tf.concat(tf.split(model.evolve(as_batch), references.COLOURS, axis=0), axis=-1)
-
-    return {"luma": model.evolve, "joint": _with_mean_tensor(trained).evolve, "separate": separate}
+    return {way: colour_lib.Evolution(trained, way).evolve for way in WAYS}
 
 
 def colour(
