@@ -79,8 +79,9 @@ def spec_of(config):
     }
     spec = {"form": model.form, "method": "euler", "dt": step_length(config), "steps": 10, "selection": selection}
     if model.form == "pairs":
-        return spec | {"node_selection": selection | {"center": "pixel"}}
+        return spec | {"node_selection": selection | {"center": "pixel"}, "neighbours": 28}
     if model.form == "flux":
+        spec |= {"limits": None}
         spec |= {"tied": model.tied, "antisymmetric": model.antisymmetric, "functions": list(model.functions)}
     return spec | {"footprint": list(model.footprint)}
 
