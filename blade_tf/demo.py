@@ -244,7 +244,7 @@ def demo(output: str | os.PathLike[str]) -> pathlib.Path:
     page = report.html_page(
         "Solving an image PDE with a shallow network",
         sections,
-        lead="BLADE learns a time step of TV flow from a fine-grid solver, and takes it at each pixel as the structure there asks.",
+        lead="BLADE learns a time step of TV flow from a fine-grid solver, and takes it as local structure asks.",
         footer="Photographs: scikit-image's data. Method: Getreuer, Milanfar, Luo, arXiv 2110.08327.",
     )
     files.write_text(out / "index.html", page)
