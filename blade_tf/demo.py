@@ -13,7 +13,7 @@ import numpy as np
 import skimage.data
 import tensorflow as tf
 
-from blade_tf import apply, config, evaluate, files, image_io, metrics, models, references, report, summaries, train
+from blade_tf import apply, evaluate, files, image_io, metrics, models, references, report, summaries, train
 from blade_tf import colour as colour_lib
 from blade_tf.data import prepare, reference
 
@@ -25,24 +25,14 @@ SHIPPED = "tv_flow"
 
 
 def demo_config() -> ml_collections.ConfigDict:
-    """TV flow by conservative pairs, with fewer and smaller crops and fewer steps than the shipped model's."""
-    c = config.default()
+    """That of the shipped model, with fewer and smaller crops and fewer steps."""
+    c = ml_collections.ConfigDict(models.load_trained(SHIPPED).config)
     c.name = "tv_flow_demo"
     c.data.crop = 256
     c.data.crops_per_image = 4
     c.data.images_per_shard = 1
     c.data.min_side = 400
-    c.model.form = "pairs"
-    s = c.model.selection
-    s.orientations = 8
-    s.rho = 0.4
-    s.soft = "strength"
-    s.strength_quantiles = tuple((k + 0.5) / 12 for k in range(12))
-    s.coherence_quantiles = (0.5,)
     c.train.crop = 56
-    c.train.batch = 3
-    c.train.learning_rate = 0.06
-    c.train.warmup_steps = 50
     c.train.steps = 400
     c.train.checkpoint_every = c.train.validate_every = 200
     return c

@@ -1,5 +1,6 @@
 """Which models a config may ask for."""
 
+import json
 import pathlib
 
 import pytest
@@ -199,3 +200,5 @@ def test_the_committed_configs_are_sound_and_hold_those_of_the_shipped_models():
         config_lib.check(config)
         forms.check(config.model)
         assert config.name == path.stem
+        shipped = models.load_trained(path.stem).config
+        assert config_lib.differences(shipped, json.loads(json.dumps(config.to_dict()))) == []
