@@ -22,6 +22,7 @@ from blade_tf.pdes import PDES, TVFlow, solve
 from blade_tf.rates import BladeRate, FluxRate, PairsRate
 from blade_tf.select_ops import SoftSelection, blade_select, blade_select_soft
 from blade_tf.selection import Selection, feature_quantiles, quantile_thresholds
+from blade_tf.step_ops import blade_step
 
 __version__ = "0.2.0"
 
@@ -42,6 +43,7 @@ __all__ = [
     "blade_filter_soft",
     "blade_select",
     "blade_select_soft",
+    "blade_step",
     "euler",
     "evolve",
     "feature_quantiles",

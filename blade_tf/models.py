@@ -128,6 +128,9 @@ class EvolutionModel(keras.Model):
         return self._step(self._length(dt, not extra), extra)(u)
 
     def _step(self, dt: Any, extra: Sequence[Callable[[tf.Tensor], tf.Tensor]]) -> Callable[[tf.Tensor], tf.Tensor]:
+        fused = self.method == "euler" and not extra and len(self.rates) == 1
+        if fused and hasattr(self.rates[0], "euler"):
+            return self.rates[0].euler(dt)
         return integrate.INTEGRATORS[self.method](lambda v: self.rate(v, extra), dt)
 
     def evolve(

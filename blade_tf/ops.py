@@ -64,6 +64,17 @@ def image_tensor(image: Any) -> tf.Tensor:
     return image
 
 
+def filters_tensor(filters: Any, image: tf.Tensor) -> tf.Tensor:
+    """The filters as a tensor; TypeError or ValueError unless they are [K, R, S] of the image's dtype, R and S >= 1."""
+    filters = tf.convert_to_tensor(filters)
+    if filters.dtype != image.dtype:
+        raise TypeError(f"filters: expected {image.dtype.name} [K, R, S] like the image, {_got(filters)}")
+    _check_rank("filters", filters, f"{image.dtype.name} [K, R, S]", 3)
+    if filters.shape.rank == 3 and any(size == 0 for size in filters.shape[1:]):
+        raise ValueError(f"filters: expected [K, R, S] with R and S of at least 1, {_got(filters)}")
+    return filters
+
+
 def of_shape(name: str, tensor: tf.Tensor, form: str, reference: tf.Tensor, rank: int) -> tf.Tensor:
     """The tensor; an error, in graphs of unknown shape when they run, unless it has the reference's first `rank` sizes.
 
@@ -111,13 +122,8 @@ def blade_filter(image: Any, filters: Any, selection: Any) -> tf.Tensor:
     Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), eqs 2.1 and 2.9.
     """
     image = image_tensor(image)
-    filters = tf.convert_to_tensor(filters)
+    filters = filters_tensor(filters, image)
     selection = tf.convert_to_tensor(selection)
-    if filters.dtype != image.dtype:
-        raise TypeError(f"filters: expected {image.dtype.name} [K, R, S] like the image, {_got(filters)}")
-    _check_rank("filters", filters, f"{image.dtype.name} [K, R, S]", 3)
-    if filters.shape.rank == 3 and any(size == 0 for size in filters.shape[1:]):
-        raise ValueError(f"filters: expected [K, R, S] with R and S of at least 1, {_got(filters)}")
     if selection.dtype != tf.int32:
         raise TypeError(f"selection: expected int32 [N, H, W], {_got(selection)}")
     _check_rank("selection", selection, "int32 [N, H, W]", 3)
@@ -168,7 +174,8 @@ def _grad_image(filters: tf.Tensor, selection: tf.Tensor, grad: tf.Tensor) -> tf
     return native.library.blade_filter_grad_image(filters=filters, selection=selection, grad=grad)
 
 
-def _grad_filters(image: tf.Tensor, selection: tf.Tensor, grad: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
+def grad_filters(image: tf.Tensor, selection: tf.Tensor, grad: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
+    """The gradient of `blade_filter` with respect to the filters (eq 2.9), natively."""
     shape = tf.shape(filters)
     return native.library.blade_filter_grad_filters(image=image, selection=selection, grad=grad, filters_shape=shape)
 
@@ -180,14 +187,14 @@ def _grad_filters(image: tf.Tensor, selection: tf.Tensor, grad: tf.Tensor, filte
 @tf.RegisterGradient("BladeFilter")
 def _blade_filter_grad(op: tf.Operation, grad: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, None]:
     image, filters, selection = op.inputs
-    return _grad_image(filters, selection, grad), _grad_filters(image, selection, grad, filters), None
+    return _grad_image(filters, selection, grad), grad_filters(image, selection, grad, filters), None
 
 
 @tf.RegisterGradient("BladeFilterGradImage")
 def _grad_image_grad(op: tf.Operation, cotangent: tf.Tensor) -> tuple[tf.Tensor, None, tf.Tensor]:
     filters, selection, grad = op.inputs
     forward = native.library.blade_filter(image=cotangent, filters=filters, selection=selection)
-    return _grad_filters(cotangent, selection, grad, filters), None, forward
+    return grad_filters(cotangent, selection, grad, filters), None, forward
 
 
 @tf.RegisterGradient("BladeFilterGradFilters")

@@ -138,12 +138,20 @@ class SelectParameters:
 _cached_parameters = functools.lru_cache(typed=True)(SelectParameters)
 
 
-def _parameters(*arguments: Any) -> SelectParameters:
+def parameters(*arguments: Any) -> SelectParameters:
+    """The checked parameters of these arguments, in the fields' order; made once for equal ones."""
     arguments = tuple(tuple(a) if isinstance(a, list | np.ndarray) else a for a in arguments)
     try:
         return _cached_parameters(*arguments)
     except TypeError:  # not hashable
         return SelectParameters(*arguments)
+
+
+def select(image: tf.Tensor, found: SelectParameters) -> tf.Tensor:
+    """`blade_select` with parameters that were checked."""
+    if ops.uses_native():
+        return native.library.blade_select(image=image, **found.native_arguments)
+    return tf.stop_gradient(select_stock.blade_select(image, **found.stock_arguments))
 
 
 def blade_select(
@@ -201,10 +209,8 @@ def blade_select(
     Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), section 2.1; intensity, section 3.3.
     """
     image = ops.image_tensor(image)
-    parameters = _parameters(orientations, strength_thresholds, coherence_thresholds, intensity_thresholds, rho, center)
-    if ops.uses_native():
-        return native.library.blade_select(image=image, **parameters.native_arguments)
-    return tf.stop_gradient(select_stock.blade_select(image, **parameters.stock_arguments))
+    values = orientations, strength_thresholds, coherence_thresholds, intensity_thresholds, rho, center
+    return select(image, parameters(*values))
 
 
 def blade_select_soft(
@@ -258,12 +264,12 @@ def blade_select_soft(
     image = ops.image_tensor(image)
     if soft is None:
         check_choice("soft", soft, SOFT_FEATURES)
-    parameters = _parameters(
+    found = parameters(
         orientations, strength_thresholds, coherence_thresholds, intensity_thresholds, rho, center, soft, centers
     )
     if ops.uses_native():
-        return SoftSelection(*native.library.blade_select_soft(image=image, **parameters.native_arguments))
-    return select_stock.blade_select_soft(image, **parameters.stock_arguments)
+        return SoftSelection(*native.library.blade_select_soft(image=image, **found.native_arguments))
+    return select_stock.blade_select_soft(image, **found.stock_arguments)
 
 
 tf.no_gradient("BladeSelect")

@@ -171,6 +171,13 @@ class Selection(keras.layers.Layer):
             "centers": list(self.centers),
         }
 
+    def step_parameters(self, image: tf.Tensor) -> dict[str, Any] | None:
+        """The arguments of `blade_tf.blade_step` for this selection of an image, None where it has no such form."""
+        by_luma = self.luma and image.shape[-1] in (None, 3)
+        if self.soft is not None or self.center != "pixel" or by_luma or type(self) is not Selection:
+            return None
+        return {key: value for key, value in self._arguments().items() if key not in ("center", "soft", "centers")}
+
     def at(self, center: str) -> Selection:
         """A selection with the same parameters at another centre, and a name of its own."""
         config = self.get_config() | {"center": center}

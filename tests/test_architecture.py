@@ -15,7 +15,7 @@ LAYERS = [
     ["pdes", "report", "select_stock", "stock"],
     ["ops"],
     ["layers", "select_ops"],
-    ["selection"],
+    ["selection", "step_ops"],
     ["flux", "pair_ops"],
     ["pairs"],
     ["rates"],
@@ -24,7 +24,7 @@ LAYERS = [
     ["colour"],
     ["apply", "baselines", "export", "references", "start", "summaries"],
     ["evaluate", "train"],
-    ["demo", "results"],
+    ["bench", "demo", "results"],
     ["cli"],
 ]
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -559,7 +559,7 @@ def test_the_first_selection_out_of_range_is_named(value):
         blade_tf.blade_filter(image, np.zeros((5, 5, 5), np.float32), selection)
     for gradient in (
         lambda: ops._grad_image(np.zeros((5, 3, 3), np.float32), selection, image),
-        lambda: ops._grad_filters(image, selection, image, np.zeros((5, 3, 3), np.float32)),
+        lambda: ops.grad_filters(image, selection, image, np.zeros((5, 3, 3), np.float32)),
     ):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             gradient()

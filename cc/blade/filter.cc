@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cc/blade/pair_filter.h"
 #include "cc/blade/rows.h"
 #include "cc/blade/simd.h"
 
@@ -20,35 +21,57 @@ void CopyFilters(const FilterShape& shape, const T* filters, int64_t stride, Com
   }
 }
 
+template <typename T>
+void CopyPairFilters(const FilterShape& shape, const T* filters, ComputeOf<T>* tables) {
+  const int64_t second = (shape.k + 1) * kPairStride + 1;
+  for (int64_t k = 0; k < shape.k; ++k) {
+    for (int64_t r = 0; r < 5; ++r) {
+      for (int64_t s = 0; s < 5; ++s) {
+        const int64_t to = k * kPairStride + PairTap(r, s);
+        tables[to] = tables[second + to] = Storage<T>::Load(filters[(k * 5 + r) * 5 + s]);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 template <typename T>
 FilterBank<T>::FilterBank(const FilterShape& shape, const T* filters, SimdLevel level)
-    : shape_(shape), kernels_(&GetKernels<F>(level)), stride_(FilterStride(shape)), table_(shape.k * stride_) {
-  if (shape.r == 5 && shape.s == 5) {
+    : shape_(shape),
+      kernels_(&GetKernels<F>(level)),
+      pair_(PairKernelsOf<F>(shape, level)),
+      stride_(FilterStride(shape)),
+      table_(pair_ != nullptr ? 2 * (shape.k + 1) * kPairStride : shape.k * stride_) {
+  if (pair_ != nullptr) {
+    CopyPairFilters(shape, filters, table_.get());
+  } else if (shape.r == 5 && shape.s == 5) {
     CopyFilters<5, 5>(shape, filters, stride_, table_.get());
   } else {
     CopyFilters<0, 0>(shape, filters, stride_, table_.get());
   }
 }
 
-template <typename T>
-int64_t FilterRows(const FilterBank<T>& bank, const ImageShape& shape, const T* image, const int32_t* selection,
+template <typename T, typename S>
+int64_t FilterRows(const FilterBank<T>& bank, const ImageShape& shape, const T* image, const S* selection,
                    int64_t begin, int64_t end, T* output) {
   using F = ComputeOf<T>;
   if (shape.w == 0) return kSelectionInRange;
   const ScopedFlushSubnormals flush;
+  if (bank.pair() != nullptr)
+    return PairFilter<T>(bank, shape, image).Run(selection, begin, end, /*dt=*/nullptr, output);
   const FilterShape& filters = bank.shape();
   const auto [k, r, s] = filters;
   const auto& kernels = bank.kernels();
   RowCache<T> cache(shape, image, r, filters.left(), filters.right());
   AlignedArray<F> packed((kRun + s - 1) * r);
   std::vector<const F*> rows(static_cast<size_t>(r)), run(static_cast<size_t>(r));
+  std::vector<int32_t> wide;
   F out[kRun];
   for (int64_t row = begin; row < end; ++row) {
-    const int32_t* selected = selection + row * shape.w;
-    const int64_t wrong = FirstOutOfRange(selected, shape.w, k);
+    const int64_t wrong = FirstOutOfRange(selection + row * shape.w, shape.w, k);
     if (wrong < shape.w) return row * shape.w + wrong;
+    const int32_t* selected = WideRow(selection + row * shape.w, shape.w, &wide);
     const int64_t y = row % shape.h;
     for (int64_t i = 0; i < r; ++i)
       rows[static_cast<size_t>(i)] = cache.Row(row - y + Clamp(y + i - filters.above(), shape.h));
@@ -70,9 +93,12 @@ int64_t FilterRows(const FilterBank<T>& bank, const ImageShape& shape, const T* 
   return kSelectionInRange;
 }
 
-#define BLADE_INSTANTIATE(T)    \
-  template class FilterBank<T>; \
-  template int64_t FilterRows(const FilterBank<T>&, const ImageShape&, const T*, const int32_t*, int64_t, int64_t, T*);
+#define BLADE_INSTANTIATE(T)                                                                                     \
+  template class FilterBank<T>;                                                                                  \
+  template int64_t FilterRows(const FilterBank<T>&, const ImageShape&, const T*, const int32_t*, int64_t, int64_t, \
+                              T*);                                                                               \
+  template int64_t FilterRows(const FilterBank<T>&, const ImageShape&, const T*, const uint8_t*, int64_t, int64_t, \
+                              T*);
 BLADE_INSTANTIATE(Half)
 BLADE_INSTANTIATE(BFloat16)
 BLADE_INSTANTIATE(float)

@@ -7,6 +7,7 @@
 #include "cc/blade/aligned_array.h"
 #include "cc/blade/half.h"
 #include "cc/blade/kernels.h"
+#include "cc/blade/pair_kernels.h"
 #include "cc/blade/shape.h"
 
 // The filter of eq 2.1 and its adjoints, eq 2.9 ("Solving Image PDEs with a Shallow Network", arXiv 2110.08327):
@@ -19,8 +20,8 @@
 // exact adjoint of that. A footprint of odd size is centred on its pixel; one of even size S covers x - S / 2 + 1 to x
 // + S / 2 and is centred on the face x + 1 / 2.
 //
-// T is Half, BFloat16, float or double; Half and BFloat16 are computed and accumulated in float and rounded once. Any
-// size may be 0 or 1, but r and s are at least 1.
+// T is Half, BFloat16, float or double; Half and BFloat16 are computed and accumulated in float and rounded once. S, the
+// type of the selection, is int32_t or uint8_t. Any size may be 0 or 1, but r and s are at least 1.
 //
 // Threads: the functions below work on rows [begin, end) of the n * h rows and may run at the same time on disjoint
 // ranges, which must not be empty. Their results are the same, bit for bit, for any partition into ranges. They depend
@@ -35,6 +36,13 @@ namespace blade {
 // Values between one filter and the next in the layout of the kernels.
 constexpr int64_t FilterStride(const FilterShape& shape) { return (shape.taps() + 15) / 16 * 16; }
 
+// The kernels for two rows at a time, or null where the footprint, the number of filters or the level has none.
+template <typename F>
+const PairKernels<F>* PairKernelsOf(const FilterShape& shape, SimdLevel level) {
+  constexpr int64_t kGreatest = int64_t{1} << 24;  // offsets in bytes have 32 bits
+  return shape.r == 5 && shape.s == 5 && shape.k <= kGreatest ? GetPairKernels<F>(level) : nullptr;
+}
+
 // The filters in the layout of the kernels; made once, read by all threads.
 template <typename T>
 class FilterBank {
@@ -45,25 +53,29 @@ class FilterBank {
 
   const FilterShape& shape() const { return shape_; }
   const Kernels<F>& kernels() const { return *kernels_; }
+  // Null where kernels() are to be used.
+  const PairKernels<F>* pair() const { return pair_; }
   int64_t stride() const { return stride_; }
   const F* table() const { return table_.get(); }
+  const F* pair_table(int64_t row) const { return table_.get() + row * (shape_.k + 1) * kPairStride; }
 
  private:
   FilterShape shape_;
   const Kernels<F>* kernels_;
+  const PairKernels<F>* pair_;
   int64_t stride_;
   AlignedArray<F> table_;
 };
 
 // Writes rows [begin, end) of `output`, [n, h, w, c].
-template <typename T>
-int64_t FilterRows(const FilterBank<T>& bank, const ImageShape& shape, const T* image, const int32_t* selection,
+template <typename T, typename S>
+int64_t FilterRows(const FilterBank<T>& bank, const ImageShape& shape, const T* image, const S* selection,
                    int64_t begin, int64_t end, T* output);
 
 // Writes rows [begin, end) of `image_grad`, [n, h, w, c]; reads up to r / 2 rows of `grad` and `selection` above
 // and (r - 1) / 2 below them.
-template <typename T>
-int64_t FilterGradImageRows(const FilterBank<T>& bank, const ImageShape& shape, const int32_t* selection, const T* grad,
+template <typename T, typename S>
+int64_t FilterGradImageRows(const FilterBank<T>& bank, const ImageShape& shape, const S* selection, const T* grad,
                             int64_t begin, int64_t end, T* image_grad);
 
 // The gradient to the filters is summed over blocks of rows, then over blocks. Their number depends on the shapes
@@ -82,9 +94,9 @@ class GradFiltersBlocks {
 };
 
 // Overwrites `sums` with those of the block of rows [begin, end), in an order of the kernels' own.
-template <typename T>
+template <typename T, typename S>
 int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const ImageShape& shape, const T* image,
-                              const int32_t* selection, const T* grad, int64_t begin, int64_t end, double* sums);
+                              const S* selection, const T* grad, int64_t begin, int64_t end, double* sums);
 
 // Filters [begin, end) of `filters_grad`, [k, r, s], from the sums of all blocks one after the other, added up in that
 // order.

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "cc/blade/filter.h"
+#include "cc/blade/pair.h"
 #include "cc/blade/rows.h"
 #include "cc/blade/simd.h"
 
@@ -9,7 +10,61 @@ namespace blade {
 namespace {
 
 constexpr int64_t kMaxBlocks = 64;
-constexpr int64_t kBlockPixels = 32768;
+constexpr int64_t kBlockPixels = 65536;
+// Of a row in tables of F, before they are added to totals in double.
+constexpr int64_t kTermsInTables = 4096;
+
+// FilterGradFiltersRows by PairKernels, for `sums` of zeros.
+template <typename T, typename S>
+int64_t GradFiltersPairs(const PairKernels<ComputeOf<T>>& kernels, int64_t k, const ImageShape& shape, const T* image,
+                         const S* selection, const T* grad, int64_t begin, int64_t end, double* sums) {
+  using F = ComputeOf<T>;
+  const int64_t w = shape.w;
+  PairWindow<T> window(shape, image);
+  GradRows<T> grads(shape, grad);
+  const PairOffsets offsets;
+  const uint32_t* const offset[] = {offsets.row(0), offsets.row(1)};
+  AlignedArray<F> packed(kPairRows * (kRun + kPairColumns)), tables(2 * k * kPairStride);
+  int64_t wrong = kSelectionInRange, terms = 0;
+  ForEachPair(shape.h, begin, end, [&](int64_t top, int64_t y, int64_t first, int64_t last) {
+    const auto wanted = [&](int64_t j) { return first <= y + j && y + j < last; };
+    for (int64_t x = 0; x < w; x += kRun) {
+      const int64_t n = std::min(kRun, w - x);
+      for (int64_t j = 0; j < 2; ++j) {
+        const S* selected = wanted(j) ? selection + (top + y + j) * w + x : nullptr;
+        if (!offsets.Load(kernels, selected, n, k, j)) {
+          wrong = FirstWrongRow(selection, top + first, top + last, w, k);
+          return false;
+        }
+        const int64_t next = top + y + j + 2;
+        PrefetchRow(selection, next, end, w, x, n);
+        PrefetchRow(image, next + 2, shape.rows(), w * shape.c, x * shape.c, n * shape.c);
+        PrefetchRow(grad, next, end, w * shape.c, x * shape.c, n * shape.c);
+      }
+      for (int64_t c = 0; c < shape.c; ++c) {
+        const F *rows[kPairRows], *values[2];
+        window.Rows(top, y, c, rows);
+        for (int64_t j = 0; j < 2; ++j) values[j] = wanted(j) ? grads.Row(top + y + j, c) + x : nullptr;
+        kernels.pack(rows, x - 2, n + 4, w, packed.get());
+        kernels.scatter_to_tables(packed.get(), values, offset, n, k, tables.get());
+        terms += n;
+        if (terms < kTermsInTables) continue;
+        kernels.move_to_totals(k, tables.get(), sums);
+        terms = 0;
+      }
+    }
+    return true;
+  });
+  kernels.move_to_totals(k, tables.get(), sums);
+  // To the layout that FilterGradFiltersReduce expects.
+  for (int64_t i = 0; i < k; ++i) {
+    double* total = sums + i * kPairStride;
+    for (int64_t s = 0; s < 5; ++s) {
+      for (int64_t r = 0; r < 5; ++r) total[5 * s + r] = total[PairTap(r, s)];
+    }
+  }
+  return wrong;
+}
 
 }  // namespace
 
@@ -21,25 +76,28 @@ GradFiltersBlocks::GradFiltersBlocks(const ImageShape& image, const FilterShape&
   count_ = std::max<int64_t>(1, std::min({wanted, kMaxBlocks, rows_}));
 }
 
-template <typename T>
+template <typename T, typename S>
 int64_t FilterGradFiltersRows(const FilterShape& filters, SimdLevel level, const ImageShape& shape, const T* image,
-                              const int32_t* selection, const T* grad, int64_t begin, int64_t end, double* sums) {
+                              const S* selection, const T* grad, int64_t begin, int64_t end, double* sums) {
   using F = ComputeOf<T>;
   const int64_t stride = FilterStride(filters), size = filters.k * stride;
   std::fill_n(sums, size, 0.0);
   if (shape.w == 0) return kSelectionInRange;
   const ScopedFlushSubnormals flush;
   const auto [k, r, s] = filters;
+  if (const PairKernels<F>* pair = PairKernelsOf<F>(filters, level))
+    return GradFiltersPairs(*pair, k, shape, image, selection, grad, begin, end, sums);
   const auto& kernels = GetKernels<F>(level);
   RowCache<T> cache(shape, image, r, filters.left(), filters.right()), grad_cache(shape, grad, 1, 0, 0);
   AlignedArray<F> packed((kRun + s - 1) * r), table(size);
   std::vector<int32_t> terms(static_cast<size_t>(k), 0);
   const TapSums<F> tap_sums = {table.get(), sums, terms.data()};
   std::vector<const F*> rows(static_cast<size_t>(r)), run(static_cast<size_t>(r));
+  std::vector<int32_t> wide;
   for (int64_t row = begin; row < end; ++row) {
-    const int32_t* selected = selection + row * shape.w;
-    const int64_t wrong = FirstOutOfRange(selected, shape.w, k);
+    const int64_t wrong = FirstOutOfRange(selection + row * shape.w, shape.w, k);
     if (wrong < shape.w) return row * shape.w + wrong;
+    const int32_t* selected = WideRow(selection + row * shape.w, shape.w, &wide);
     const int64_t y = row % shape.h;
     for (int64_t i = 0; i < r; ++i)
       rows[static_cast<size_t>(i)] = cache.Row(row - y + Clamp(y + i - filters.above(), shape.h));
@@ -85,6 +143,8 @@ void FilterGradFiltersReduce(const FilterShape& filters, const double* sums, int
 
 #define BLADE_INSTANTIATE(T)                                                                                         \
   template int64_t FilterGradFiltersRows(const FilterShape&, SimdLevel, const ImageShape&, const T*, const int32_t*, \
+                                         const T*, int64_t, int64_t, double*);                                       \
+  template int64_t FilterGradFiltersRows(const FilterShape&, SimdLevel, const ImageShape&, const T*, const uint8_t*, \
                                          const T*, int64_t, int64_t, double*);                                       \
   template void FilterGradFiltersReduce(const FilterShape&, const double*, int64_t, int64_t, int64_t, T*);
 BLADE_INSTANTIATE(Half)

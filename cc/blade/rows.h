@@ -30,6 +30,9 @@ void PrefetchRow(const T* image, int64_t row, int64_t rows, int64_t width, int64
 }
 
 // The position in [0, n) of the first value outside [0, k), or n.
+inline int64_t FirstOutOfRange(const uint8_t* selection, int64_t n, int64_t k) {
+  return k > 255 ? n : std::find_if(selection, selection + n, [k](uint8_t value) { return value >= k; }) - selection;
+}
 inline int64_t FirstOutOfRange(const int32_t* selection, int64_t n, int64_t k) {
   // A value is outside where it, or its distance from the last valid one, is negative: a form that always vectorises.
   const uint32_t last = static_cast<uint32_t>(std::min<int64_t>(k, int64_t{1} << 31)) - 1;
@@ -56,6 +59,19 @@ void LoadPixels(const T* row, int64_t n, int64_t channels, int64_t plane, Comput
   }
 }
 
+// The first wrong position in rows [begin, end) of a selection that has one.
+template <typename S>
+int64_t FirstWrongRow(const S* selection, int64_t begin, int64_t end, int64_t width, int64_t k) {
+  return begin * width + FirstOutOfRange(selection + begin * width, (end - begin) * width, k);
+}
+
+// A row of a selection as int32: the row itself, or a copy in `buffer`.
+inline const int32_t* WideRow(const int32_t* row, int64_t, std::vector<int32_t>*) { return row; }
+inline const int32_t* WideRow(const uint8_t* row, int64_t n, std::vector<int32_t>* buffer) {
+  buffer->assign(row, row + n);
+  return buffer->data();
+}
+
 // The inverse: row[x * channels] = values[x], for the row of one channel.
 template <typename T>
 void StorePixels(const ComputeOf<T>* values, int64_t n, int64_t channels, T* row) {
@@ -66,6 +82,23 @@ void StorePixels(const ComputeOf<T>* values, int64_t n, int64_t channels, T* row
     }
   }
   for (int64_t x = 0; x < n; ++x) row[x * channels] = Storage<T>::Store(values[x]);
+}
+
+// The inverse of LoadPixels.
+template <typename T>
+void JoinPixels(const ComputeOf<T>* planes, int64_t plane, int64_t n, int64_t channels, T* row) {
+  for (int64_t c = 0; c < channels; ++c) StorePixels(planes + c * plane, n, channels, row + c);
+}
+
+// output = image + dt * output, the product and the sum rounded to T.
+template <typename T>
+void UpdatePixels(const T* image, T dt, int64_t n, T* output) {
+  using F = ComputeOf<T>;
+  const F factor = Storage<T>::Load(dt);
+  for (int64_t i = 0; i < n; ++i) {
+    const T change = Storage<T>::Store(factor * Storage<T>::Load(output[i]));
+    output[i] = Storage<T>::Store(Storage<T>::Load(image[i]) + Storage<T>::Load(change));
+  }
 }
 
 // Rows of an image in the type of computation, one plane a channel, extended by `left` and `right` replicated pixels.

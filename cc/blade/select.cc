@@ -4,16 +4,14 @@
 #include <cmath>
 #include <limits>
 #include <sstream>
+#include <type_traits>
 #include <utility>
 
 #include "cc/blade/rows.h"
-#include "cc/blade/select_kernels.h"
+#include "cc/blade/strip.h"
 
 namespace blade {
 namespace {
-
-// Columns at a time: the ring of smoothed rows of a strip stays in the cache nearest to the processor.
-constexpr int64_t kStrip = 256;
 
 std::string List(const std::vector<float>& numbers) {
   std::ostringstream list;
@@ -185,170 +183,22 @@ template struct SelectPlan<double>;
 
 namespace {
 
-// Whole images, or those of one: `upper` and `weight` are null for a selection that is not soft.
-template <typename T>
-struct Selected {
-  int32_t* lower;
-  int32_t* upper;
-  T* weight;
-
-  Selected Image(int64_t pixels) const {
-    return {lower + pixels, upper ? upper + pixels : nullptr, weight ? weight + pixels : nullptr};
-  }
-  void Clear(int64_t begin, int64_t end) const {
-    std::fill(lower + begin, lower + end, 0);
-    if (upper == nullptr) return;
-    std::fill(upper + begin, upper + end, 0);
-    std::fill(weight + begin, weight + end, Storage<T>::Store(0));
-  }
-};
-
-// One strip of columns [left, right) of one image: a ring of the rows of pixels that the differences need, and one of
-// the tensors that the vertical Gaussian needs. The Gaussian runs along the rows first, then along the columns; for
-// kFaceY the other way round.
-template <typename T>
-class Strip {
- public:
-  using F = ComputeOf<T>;
-
-  // The tensor's grid is [grid_h, grid_w].
-  Strip(const SelectPlan<F>& plan, SimdLevel level, const ImageShape& shape, int64_t grid_h, int64_t grid_w)
-      : plan_(plan),
-        kernels_(GetSelectKernels<F>(level)),
-        shape_(shape),
-        grid_h_(grid_h),
-        grid_w_(grid_w),
-        columns_first_(plan.center == SelectCenter::kFaceY),
-        radius_(plan.radius()),
-        ring_(std::min(2 * radius_ + 1, grid_h)),
-        pixel_plane_(kStrip + 2 * radius_ + 2 + kSelectSlack),
-        wide_plane_(kStrip + 2 * radius_ + kSelectSlack),
-        plane_(kStrip + kSelectSlack),
-        ring_plane_(columns_first_ ? wide_plane_ : plane_),
-        pixels_(3 * shape.c * pixel_plane_),
-        row_(3 * wide_plane_),
-        tensors_(ring_ * 3 * ring_plane_),
-        values_(plan.has_intensity() ? ring_ * plane_ : 0),
-        lower_(plane_),
-        upper_(plane_),
-        weight_(plane_),
-        across_(static_cast<size_t>(2 * radius_ + 1)),
-        down_(static_cast<size_t>(2 * radius_ + 1)) {
-    for (int64_t k = 0; k <= 2 * radius_; ++k) across_[static_cast<size_t>(k)] = row_.get() + k;
-  }
-
-  // Rows [begin, end) of the grid.
-  void Run(const T* image, int64_t left, int64_t right, int64_t begin, int64_t end, const Selected<T>& selected) {
-    image_ = image;
-    left_ = left;
-    right_ = right;
-    // The columns at which the tensor is needed and exists.
-    first_ = std::max<int64_t>(left - radius_, 0);
-    last_ = std::min(right + radius_, grid_w_);
-    int64_t loaded = std::max<int64_t>(std::max<int64_t>(begin - radius_, 0) - 1, 0);
-    int64_t made = std::max<int64_t>(begin - radius_, 0);
-    for (int64_t y = begin; y < end; ++y) {
-      for (const int64_t needed = std::min(y + radius_, grid_h_ - 1); made <= needed; ++made) {
-        for (; loaded <= std::min(made + 1, shape_.h - 1); ++loaded) LoadRow(loaded);
-        MakeRow(made);
-      }
-      for (int64_t k = -radius_; k <= radius_; ++k)
-        down_[static_cast<size_t>(k + radius_)] = Tensors(Clamp(y + k, grid_h_));
-      PrefetchRow(image_, y + radius_ + 3, shape_.h, shape_.w * shape_.c, left * shape_.c, (right - left) * shape_.c);
-      PrefetchRow(selected.lower, y + 1, end, shape_.w, left, right - left);
-      SelectRow(y, selected);
-    }
-  }
-
- private:
-  // Column first_ of channel 0.
-  F* Pixels(int64_t y) const { return pixels_.get() + y % 3 * shape_.c * pixel_plane_ + 1; }
-  F* Tensors(int64_t y) const { return tensors_.get() + y % ring_ * 3 * ring_plane_; }
-  F* Values(int64_t y) const { return values_.get() + y % ring_ * plane_; }
-
-  void LoadRow(int64_t y) {
-    F* planes = Pixels(y);
-    const int64_t from = std::max<int64_t>(first_ - 1, 0), to = std::min(last_ + 1, shape_.w);
-    LoadPixels(image_ + (y * shape_.w + from) * shape_.c, to - from, shape_.c, pixel_plane_, planes + from - first_);
-    for (int64_t c = 0; c < shape_.c; ++c) {
-      F* plane = planes + c * pixel_plane_;
-      if (first_ == 0) plane[-1] = plane[0];
-      if (last_ == shape_.w) plane[last_ - first_] = plane[last_ - first_ - 1];
-    }
-  }
-
-  void MakeRow(int64_t y) {
-    const PixelRows<F> rows = {Pixels(Clamp(y - 1, shape_.h)), Pixels(y), Pixels(Clamp(y + 1, shape_.h)), pixel_plane_,
-                               shape_.c};
-    const int64_t margin = first_ - (left_ - radius_);
-    F* tensor = columns_first_ ? Tensors(y) : row_.get();
-    kernels_.tensor[static_cast<int>(plan_.center)](rows, last_ - first_, {tensor + margin, wide_plane_});
-    if (plan_.has_intensity()) {
-      kernels_.intensity[static_cast<int>(plan_.center)](rows, left_ - first_, right_ - left_, Values(y));
-    }
-    if (columns_first_) return;
-    ExtendRow();
-    kernels_.smooth_along({row_.get() + radius_, wide_plane_}, plan_, right_ - left_, {Tensors(y), plane_});
-  }
-
-  // Replicates what row_ has in columns [first_, last_).
-  void ExtendRow() {
-    const int64_t begin = first_ - (left_ - radius_), end = begin + last_ - first_;
-    for (int64_t component = 0; component < 3; ++component) {
-      F* plane = row_.get() + component * wide_plane_;
-      std::fill(plane, plane + begin, plane[begin]);
-      std::fill(plane + end, plane + (right_ - left_) + 2 * radius_, plane[end - 1]);
-    }
-  }
-
-  void SelectRow(int64_t y, const Selected<T>& selected) {
-    const int64_t n = right_ - left_, at = y * shape_.w + left_;
-    const F* const* rows = down_.data() + radius_;
-    if (columns_first_) {
-      kernels_.smooth_across(rows, wide_plane_, plan_, n + 2 * radius_, {row_.get(), wide_plane_});
-      ExtendRow();
-      rows = across_.data() + radius_;
-    }
-    const F* values = plan_.has_intensity() ? Values(y) : nullptr;
-    if (plan_.soft == SoftFeature::kNone) {
-      kernels_.select(rows, ring_plane_, values, plan_, n, lower_.get());
-    } else {
-      kernels_.select_soft(rows, ring_plane_, values, plan_, n, {lower_.get(), upper_.get(), weight_.get()});
-      std::copy_n(upper_.get(), n, selected.upper + at);
-      StorePixels(weight_.get(), n, 1, selected.weight + at);
-    }
-    std::copy_n(lower_.get(), n, selected.lower + at);
-  }
-
-  const SelectPlan<F>& plan_;
-  const SelectKernels<F>& kernels_;
-  const ImageShape shape_;
-  const int64_t grid_h_, grid_w_;
-  const bool columns_first_;
-  const int64_t radius_, ring_, pixel_plane_, wide_plane_, plane_, ring_plane_;
-  AlignedArray<F> pixels_, row_, tensors_, values_;
-  AlignedArray<int32_t> lower_, upper_;
-  AlignedArray<F> weight_;
-  std::vector<const F*> across_, down_;
-  const T* image_ = nullptr;
-  int64_t left_ = 0, right_ = 0, first_ = 0, last_ = 0;
-};
-
-template <typename T>
+template <typename T, typename S>
 void Rows(const SelectPlan<ComputeOf<T>>& plan, SimdLevel level, const ImageShape& shape, const T* image, int64_t begin,
-          int64_t end, const Selected<T>& selected) {
+          int64_t end, const Selected<T, S>& selected) {
   if (shape.w == 0) return;
   const ScopedFlushSubnormals flush;
   const int64_t grid_h = shape.h - (plan.center == SelectCenter::kFaceY);
   const int64_t grid_w = shape.w - (plan.center == SelectCenter::kFaceX);
-  Strip<T> strip(plan, level, shape, std::max<int64_t>(grid_h, 1), grid_w);
+  Strip<T, S> strip(plan, level, shape, std::max<int64_t>(grid_h, 1), grid_w);
   while (begin < end) {
     const int64_t n = begin / shape.h;
     const int64_t stop = std::min(end, (n + 1) * shape.h);
     const int64_t first = begin - n * shape.h, last = stop - n * shape.h, inner = std::min(last, grid_h);
-    const Selected<T> one = selected.Image(n * shape.h * shape.w);
+    const Selected<T, S> one = selected.Image(n * shape.h * shape.w);
     for (int64_t left = 0; left < grid_w; left += kStrip) {
-      strip.Run(image + n * shape.h * shape.w * shape.c, left, std::min(left + kStrip, grid_w), first, inner, one);
+      strip.Start(image + n * shape.h * shape.w * shape.c, left, std::min(left + kStrip, grid_w), first);
+      strip.Run(inner, one);
     }
     for (int64_t y = first; y < inner; ++y) one.Clear(y * shape.w + grid_w, (y + 1) * shape.w);
     for (int64_t y = std::max(first, inner); y < last; ++y) one.Clear(y * shape.w, (y + 1) * shape.w);
@@ -358,21 +208,23 @@ void Rows(const SelectPlan<ComputeOf<T>>& plan, SimdLevel level, const ImageShap
 
 }  // namespace
 
-template <typename T>
+template <typename T, typename S>
 void SelectRows(const SelectPlan<ComputeOf<T>>& plan, SimdLevel level, const ImageShape& shape, const T* image,
-                int64_t begin, int64_t end, int32_t* selection) {
-  Rows<T>(plan, level, shape, image, begin, end, {selection, nullptr, nullptr});
+                int64_t begin, int64_t end, S* selection) {
+  Rows<T, S>(plan, level, shape, image, begin, end, {selection, nullptr, nullptr});
 }
 
 template <typename T>
 void SelectSoftRows(const SelectPlan<ComputeOf<T>>& plan, SimdLevel level, const ImageShape& shape, const T* image,
                     int64_t begin, int64_t end, int32_t* lower, int32_t* upper, T* weight) {
-  Rows<T>(plan, level, shape, image, begin, end, {lower, upper, weight});
+  Rows<T, int32_t>(plan, level, shape, image, begin, end, {lower, upper, weight});
 }
 
 #define BLADE_INSTANTIATE(T)                                                                                          \
   template void SelectRows(const SelectPlan<ComputeOf<T>>&, SimdLevel, const ImageShape&, const T*, int64_t, int64_t, \
                            int32_t*);                                                                                 \
+  template void SelectRows(const SelectPlan<ComputeOf<T>>&, SimdLevel, const ImageShape&, const T*, int64_t, int64_t, \
+                           uint8_t*);                                                                                 \
   template void SelectSoftRows(const SelectPlan<ComputeOf<T>>&, SimdLevel, const ImageShape&, const T*, int64_t,      \
                                int64_t, int32_t*, int32_t*, T*);
 BLADE_INSTANTIATE(Half)

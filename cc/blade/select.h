@@ -104,12 +104,13 @@ struct SelectPlan {
   std::vector<F> middle_cos, middle_sin, arc;
 };
 
-// Writes rows [begin, end) of `selection`, [n, h, w]; T is Half, BFloat16, float or double. Reads ceil(3 rho) + 2 rows
+// Writes rows [begin, end) of `selection`, [n, h, w]; T is Half, BFloat16, float or double, and S int32_t or, for at most
+// 256 filters, uint8_t. Reads ceil(3 rho) + 2 rows
 // of `image` on either side. Disjoint ranges may run at the same time; the result depends neither on them nor on the
 // level. Subnormal numbers count as zero. For a plan that is not soft.
-template <typename T>
+template <typename T, typename S>
 void SelectRows(const SelectPlan<ComputeOf<T>>& plan, SimdLevel level, const ImageShape& shape, const T* image,
-                int64_t begin, int64_t end, int32_t* selection);
+                int64_t begin, int64_t end, S* selection);
 
 // The same for a plan that is soft: bins `lower` and `upper`, and the weight of `upper`, rounded to T.
 template <typename T>

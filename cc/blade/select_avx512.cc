@@ -2,7 +2,14 @@
 
 #ifdef BLADE_X86
 
-#define BLADE_TARGET __attribute__((target("avx512f,avx512dq")))
+// GCC 12 warns about its own header (GCC bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
+#define BLADE_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl")))
+#define BLADE_AVX512
 namespace blade {
 namespace {
 constexpr int kVectorBytes = 64;

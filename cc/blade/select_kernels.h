@@ -36,21 +36,25 @@ struct SoftRow {
 // The inner loops of SelectRows and SelectSoftRows over n pixels or faces of a row.
 template <typename F>
 struct SelectKernels {
-  // J at columns [0, n), one for each center.
-  void (*tensor[3])(const PixelRows<F>& pixels, int64_t n, TensorRow<F> out);
+  // J of kPixel or kFaceX along a row, smoothed along it at n columns: the first one needs columns [-radius, radius] of
+  // the row, of which there are `count` from column before - radius on; both ends are replicated. `scratch` has room for
+  // n + 2 radius columns.
+  void (*tensor_along[2])(const PixelRows<F>& pixels, int64_t before, int64_t count, const SelectPlan<F>& plan,
+                          int64_t n, TensorRow<F> scratch, TensorRow<F> out);
+  // J of kFaceY at columns [0, n).
+  void (*tensor)(const PixelRows<F>& pixels, int64_t n, TensorRow<F> out);
 
   // The mean over the channels at columns [first, first + n), one for each center.
   void (*intensity[3])(const PixelRows<F>& pixels, int64_t first, int64_t n, F* out);
 
-  // The Gaussian of J along a row, which has columns [-radius, n + radius), and across rows[-radius .. radius], each
-  // three planes `plane` apart.
-  void (*smooth_along)(TensorRow<F> tensor, const SelectPlan<F>& plan, int64_t n, TensorRow<F> out);
+  // The Gaussian of J across rows[-radius .. radius], each three planes `plane` apart.
   void (*smooth_across)(const F* const* rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, TensorRow<F> out);
 
-  // The Gaussian of J across rows, and the index of each pixel's filter. `values` are intensities, null where the plan
-  // has none.
+  // The same, and the index of each pixel's filter. `values` are intensities, null where the plan has none.
   void (*select)(const F* const* rows, int64_t plane, const F* values, const SelectPlan<F>& plan, int64_t n,
                  int32_t* out);
+  void (*select8)(const F* const* rows, int64_t plane, const F* values, const SelectPlan<F>& plan, int64_t n,
+                  uint8_t* out);
   void (*select_soft)(const F* const* rows, int64_t plane, const F* values, const SelectPlan<F>& plan, int64_t n,
                       const SoftRow<F>& out);
 };

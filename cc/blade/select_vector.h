@@ -2,8 +2,11 @@
 // includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes. -ffp-contract=off keeps the levels
 // equal, bit for bit.
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "cc/blade/select_kernels.h"
@@ -29,7 +32,85 @@ struct Vector<double> {
 };
 
 template <typename F>
+using RealOf = typename Vector<F>::Real;
+template <typename F>
+using IntOf = typename Vector<F>::Int;
+
+template <typename F>
 constexpr int64_t kLanes = kVectorBytes / static_cast<int64_t>(sizeof(F));
+
+// Comparisons, and what is done where they hold; Join: lanes kShift .. of a, then the first kShift ones of b.
+#ifdef BLADE_AVX512
+template <typename F>
+constexpr bool kIsFloat = sizeof(F) == 4;
+template <typename F>
+using MaskOf = std::conditional_t<kIsFloat<F>, __mmask16, __mmask8>;
+
+template <typename F>
+BLADE_INLINE MaskOf<F> Greater(const RealOf<F>& a, const RealOf<F>& b) {
+  if constexpr (kIsFloat<F>) return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+  if constexpr (!kIsFloat<F>) return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ);
+}
+template <typename F>
+BLADE_INLINE IntOf<F> AddWhere(MaskOf<F> mask, const IntOf<F>& index, const IntOf<F>& step) {
+  const __m512i a = reinterpret_cast<__m512i>(index), b = reinterpret_cast<__m512i>(step);
+  if constexpr (kIsFloat<F>) return reinterpret_cast<IntOf<F>>(_mm512_mask_add_epi32(a, mask, a, b));
+  if constexpr (!kIsFloat<F>) return reinterpret_cast<IntOf<F>>(_mm512_mask_add_epi64(a, mask, a, b));
+}
+template <typename F>
+BLADE_INLINE RealOf<F> Choose(MaskOf<F> mask, const RealOf<F>& a, const RealOf<F>& b) {
+  if constexpr (kIsFloat<F>) return _mm512_mask_blend_ps(mask, b, a);
+  if constexpr (!kIsFloat<F>) return _mm512_mask_blend_pd(mask, b, a);
+}
+template <typename F>
+BLADE_INLINE RealOf<F> NegateWhere(MaskOf<F> mask, const RealOf<F>& x) {
+  if constexpr (kIsFloat<F>) return _mm512_mask_xor_ps(x, mask, x, _mm512_set1_ps(-0.0f));
+  if constexpr (!kIsFloat<F>) return _mm512_mask_xor_pd(x, mask, x, _mm512_set1_pd(-0.0));
+}
+template <typename F>
+BLADE_INLINE IntOf<F> ZeroWhereEqual(const IntOf<F>& a, const IntOf<F>& b) {
+  const __m512i x = reinterpret_cast<__m512i>(a), y = reinterpret_cast<__m512i>(b);
+  if constexpr (kIsFloat<F>)
+    return reinterpret_cast<IntOf<F>>(_mm512_maskz_mov_epi32(_mm512_cmpneq_epi32_mask(x, y), x));
+  if constexpr (!kIsFloat<F>)
+    return reinterpret_cast<IntOf<F>>(_mm512_maskz_mov_epi64(_mm512_cmpneq_epi64_mask(x, y), x));
+}
+template <int kShift, typename F>
+BLADE_INLINE RealOf<F> Join(const RealOf<F>& a, const RealOf<F>& b) {
+  const __m512i low = reinterpret_cast<__m512i>(a), high = reinterpret_cast<__m512i>(b);
+  if constexpr (kShift == 0) {
+    return a;
+  } else if constexpr (kIsFloat<F>) {
+    return reinterpret_cast<RealOf<F>>(_mm512_alignr_epi32(high, low, kShift));
+  } else {
+    return reinterpret_cast<RealOf<F>>(_mm512_alignr_epi64(high, low, kShift));
+  }
+}
+#else
+template <typename F>
+using MaskOf = IntOf<F>;
+
+template <typename F>
+BLADE_INLINE MaskOf<F> Greater(const RealOf<F>& a, const RealOf<F>& b) {
+  return a > b;
+}
+template <typename F>
+BLADE_INLINE IntOf<F> AddWhere(const MaskOf<F>& mask, const IntOf<F>& index, const IntOf<F>& step) {
+  return index + (mask & step);
+}
+template <typename F>
+BLADE_INLINE RealOf<F> Choose(const MaskOf<F>& mask, const RealOf<F>& a, const RealOf<F>& b) {
+  return mask ? a : b;
+}
+template <typename F>
+BLADE_INLINE RealOf<F> NegateWhere(const MaskOf<F>& mask, const RealOf<F>& x) {
+  return mask ? -x : x;
+}
+template <typename F>
+BLADE_INLINE IntOf<F> ZeroWhereEqual(const IntOf<F>& a, const IntOf<F>& b) {
+  return a & (a != b);
+}
+#endif
 
 template <typename F>
 BLADE_INLINE void Load(const F* from, typename Vector<F>::Real& to) {
@@ -41,52 +122,63 @@ BLADE_INLINE void Save(const typename Vector<F>::Real& from, F* to) {
   std::memcpy(to, &from, sizeof(from));
 }
 
+template <typename F>
+struct TensorAt {
+  typename Vector<F>::Real j[3];
+};
+
+// J at columns [x, x + kLanes).
 template <SelectCenter kCenter, typename F>
-BLADE_TARGET void Tensor(const PixelRows<F>& pixels, int64_t n, TensorRow<F> out) {
+BLADE_INLINE TensorAt<F> Tensor(const PixelRows<F>& rows, int64_t x) {
   using Real = typename Vector<F>::Real;
   const F half = F(0.5), quarter = F(0.25);
+  Real j11 = {}, j12 = {}, j22 = {};
+  for (int64_t c = 0; c < rows.channels; ++c) {
+    const int64_t at = c * rows.plane + x;
+    const F *above = rows.above + at, *here = rows.here + at, *below = rows.below + at;
+    Real gx, gy;
+    if constexpr (kCenter == SelectCenter::kPixel) {
+      Real left, right, up, down;
+      Load(here - 1, left);
+      Load(here + 1, right);
+      Load(above, up);
+      Load(below, down);
+      gx = half * (right - left);
+      gy = half * (down - up);
+    } else {
+      // The face is between pixels a and b, the normal from a to b; two neighbours of each along the tangent.
+      Real a, b, before_a, after_a, before_b, after_b;
+      Load(here, a);
+      if constexpr (kCenter == SelectCenter::kFaceX) {
+        Load(here + 1, b);
+        Load(above, before_a);
+        Load(below, after_a);
+        Load(above + 1, before_b);
+        Load(below + 1, after_b);
+      } else {
+        Load(below, b);
+        Load(here - 1, before_a);
+        Load(here + 1, after_a);
+        Load(below - 1, before_b);
+        Load(below + 1, after_b);
+      }
+      gx = b - a;
+      gy = quarter * ((after_a - before_a) + (after_b - before_b));
+    }
+    j11 += gx * gx;
+    j12 += gx * gy;
+    j22 += gy * gy;
+  }
+  return {{j11, j12, j22}};
+}
+
+template <SelectCenter kCenter, typename F>
+BLADE_TARGET void TensorRows(const PixelRows<F>& pixels, int64_t n, TensorRow<F> out) {
   const PixelRows<F> rows = pixels;
   for (int64_t x = 0; x < n; x += kLanes<F>) {
-    Real j11 = {}, j12 = {}, j22 = {};
-    for (int64_t c = 0; c < rows.channels; ++c) {
-      const int64_t at = c * rows.plane + x;
-      const F *above = rows.above + at, *here = rows.here + at, *below = rows.below + at;
-      Real gx, gy;
-      if constexpr (kCenter == SelectCenter::kPixel) {
-        Real left, right, up, down;
-        Load(here - 1, left);
-        Load(here + 1, right);
-        Load(above, up);
-        Load(below, down);
-        gx = half * (right - left);
-        gy = half * (down - up);
-      } else {
-        // The face is between pixels a and b, the normal from a to b; two neighbours of each along the tangent.
-        Real a, b, before_a, after_a, before_b, after_b;
-        Load(here, a);
-        if constexpr (kCenter == SelectCenter::kFaceX) {
-          Load(here + 1, b);
-          Load(above, before_a);
-          Load(below, after_a);
-          Load(above + 1, before_b);
-          Load(below + 1, after_b);
-        } else {
-          Load(below, b);
-          Load(here - 1, before_a);
-          Load(here + 1, after_a);
-          Load(below - 1, before_b);
-          Load(below + 1, after_b);
-        }
-        gx = b - a;
-        gy = quarter * ((after_a - before_a) + (after_b - before_b));
-      }
-      j11 += gx * gx;
-      j12 += gx * gy;
-      j22 += gy * gy;
-    }
-    Save(j11, out.data + x);
-    Save(j12, out.data + out.plane + x);
-    Save(j22, out.data + 2 * out.plane + x);
+    const TensorAt<F> tensor = Tensor<kCenter>(rows, x);
+    for (int64_t component = 0; component < 3; ++component)
+      Save(tensor.j[component], out.data + component * out.plane + x);
   }
 }
 
@@ -151,9 +243,100 @@ void Smooth(Window rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, Te
   return plan.radius() == 3 ? SmoothRadius<3>(rows, plane, plan, n, out) : SmoothRadius<0>(rows, plane, plan, n, out);
 }
 
+// Replicates what columns [begin, end) have in [0, n).
 template <typename F>
-void SmoothAlong(TensorRow<F> tensor, const SelectPlan<F>& plan, int64_t n, TensorRow<F> out) {
-  Smooth(Along<F>{tensor.data}, tensor.plane, plan, n, out);
+void ExtendRow(TensorRow<F> row, int64_t begin, int64_t end, int64_t n) {
+  for (int64_t component = 0; component < 3; ++component) {
+    F* plane = row.data + component * row.plane;
+    std::fill(plane, plane + begin, plane[begin]);
+    std::fill(plane + end, plane + n, plane[end - 1]);
+  }
+}
+
+#ifdef BLADE_AVX512
+// The extended row's columns [x, x + kLanes), for x ascending in steps of kLanes.
+template <SelectCenter kCenter, typename F>
+struct ExtendedTensor {
+  const PixelRows<F> rows;
+  const int64_t before, count;
+  TensorAt<F> edge;  // all lanes those of the last column
+
+  // Where `right` columns or more are there, none is replicated that matters. AtEdge sees the last column.
+  BLADE_INLINE TensorAt<F> At(int64_t x, int64_t right) {
+    if (x >= before && (before + count >= right || x + kLanes<F> < before + count))
+      return Tensor<kCenter>(rows, x - before);
+    return AtEdge(x);
+  }
+
+  BLADE_TARGET __attribute__((noinline)) TensorAt<F> AtEdge(int64_t x) {
+    const int64_t begin = before > x ? before - x : 0, all = before + count - x;
+    const int64_t end = all < kLanes<F> ? (all > 0 ? all : 0) : kLanes<F>;
+    if (end <= begin) return edge;
+    using Lane = typename Vector<F>::IntLane;
+    TensorAt<F> tensor = Tensor<kCenter>(rows, x + begin - before);
+    IntOf<F> index, last = IntOf<F>{} + static_cast<Lane>(end - begin - 1);
+    for (int64_t i = 0; i < kLanes<F>; ++i) index[i] = static_cast<Lane>(i);
+    index -= static_cast<Lane>(begin);
+    index = index > 0 ? index : IntOf<F>{};
+    index = index < last ? index : last;
+    for (int64_t component = 0; component < 3; ++component) {
+      edge.j[component] = __builtin_shuffle(tensor.j[component], last);
+      tensor.j[component] = __builtin_shuffle(tensor.j[component], index);
+    }
+    return tensor;
+  }
+};
+
+template <int kRadius, int k, typename F>
+BLADE_INLINE typename Vector<F>::Real AddNeighbours(const typename Vector<F>::Real& sum,
+                                                    const typename Vector<F>::Real& a,
+                                                    const typename Vector<F>::Real& b, const F* weights) {
+  if constexpr (k > kRadius) {
+    return sum;
+  } else {
+    const typename Vector<F>::Real next =
+        sum + weights[k] * (Join<kRadius - k, F>(a, b) + Join<kRadius + k, F>(a, b));
+    return AddNeighbours<kRadius, k + 1, F>(next, a, b, weights);
+  }
+}
+
+// Without a copy of J in memory, from where shifted vectors would be loaded at twice the price.
+template <SelectCenter kCenter, int kRadius, typename F>
+BLADE_TARGET void TensorAlongRadius(const PixelRows<F>& pixels, int64_t before, int64_t count,
+                                    const SelectPlan<F>& plan, int64_t n, TensorRow<F> out) {
+  if constexpr (2 * kRadius < kLanes<F>) {
+    F weights[kRadius + 1];
+    for (int k = 0; k <= kRadius; ++k) weights[k] = plan.weights[static_cast<size_t>(k)];
+    ExtendedTensor<kCenter, F> row = {pixels, before, count, {}};
+    TensorAt<F> a = row.At(0, n + 2 * kRadius);
+    for (int64_t x = 0; x < n; x += kLanes<F>) {
+      const TensorAt<F> b = row.At(x + kLanes<F>, n + 2 * kRadius);
+      for (int64_t component = 0; component < 3; ++component) {
+        const typename Vector<F>::Real middle = weights[0] * Join<kRadius, F>(a.j[component], b.j[component]);
+        Save(AddNeighbours<kRadius, 1, F>(middle, a.j[component], b.j[component], weights),
+             out.data + component * out.plane + x);
+      }
+      a = b;
+    }
+  }
+}
+#endif
+
+// J along a row of `count` columns, extended on both sides by its first and last values: column x of the row so extended
+// is column x - before of the row.
+template <SelectCenter kCenter, typename F>
+void TensorAlong(const PixelRows<F>& pixels, int64_t before, int64_t count, const SelectPlan<F>& plan, int64_t n,
+                 TensorRow<F> scratch, TensorRow<F> out) {
+#ifdef BLADE_AVX512
+  const int64_t lanes = kLanes<F>;
+  if (plan.radius() == 2 && lanes > 4) return TensorAlongRadius<kCenter, 2>(pixels, before, count, plan, n, out);
+  if (plan.radius() == 3 && lanes > 6) return TensorAlongRadius<kCenter, 3>(pixels, before, count, plan, n, out);
+  if (plan.radius() == 5 && lanes > 10) return TensorAlongRadius<kCenter, 5>(pixels, before, count, plan, n, out);
+  if (plan.radius() == 6 && lanes > 12) return TensorAlongRadius<kCenter, 6>(pixels, before, count, plan, n, out);
+#endif
+  TensorRows<kCenter>(pixels, count, {scratch.data + before, scratch.plane});
+  ExtendRow(scratch, before, before + count, n + 2 * plan.radius());
+  Smooth(Along<F>{scratch.data + plan.radius()}, scratch.plane, plan, n, out);
 }
 
 template <typename F>
@@ -161,13 +344,11 @@ void SmoothAcross(const F* const* rows, int64_t plane, const SelectPlan<F>& plan
   Smooth(rows, plane, plan, n, out);
 }
 
-template <typename F>
-BLADE_INLINE void StoreIndex(const typename Vector<F>::Int& index, int32_t* out) {
-  if constexpr (sizeof(index[0]) == sizeof(int32_t)) {
-    std::memcpy(out, &index, sizeof(index));
-  } else {
-    for (int64_t lane = 0; lane < kLanes<F>; ++lane) out[lane] = static_cast<int32_t>(index[lane]);
-  }
+template <typename F, typename S>
+BLADE_INLINE void StoreIndex(const typename Vector<F>::Int& index, S* out) {
+  typedef S Narrow __attribute__((vector_size(kLanes<F> * sizeof(S))));
+  const Narrow narrow = __builtin_convertvector(index, Narrow);
+  std::memcpy(out, &narrow, sizeof(narrow));
 }
 
 template <typename F>
@@ -178,6 +359,16 @@ BLADE_INLINE typename Vector<F>::Real Root(const typename Vector<F>::Real& x) {
   for (F& lane : lanes) lane = std::sqrt(lane);
   Load(lanes, root);
   return root;
+}
+
+template <typename F>
+BLADE_INLINE typename Vector<F>::Real Magnitude(const typename Vector<F>::Real& x) {
+  typename Vector<F>::Int bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  bits &= std::numeric_limits<typename Vector<F>::IntLane>::max();
+  typename Vector<F>::Real magnitude;
+  std::memcpy(&magnitude, &bits, sizeof(bits));
+  return magnitude;
 }
 
 // What the bins of one vector of pixels are made of.
@@ -199,7 +390,7 @@ struct Point {
   // u |u| of a strength's bound.
   BLADE_INLINE Real StrengthBound(F bound) const {
     const Real u = bound - trace;
-    return u * (u < Real{} ? -u : u);
+    return u * Magnitude<F>(u);
   }
 };
 
@@ -211,7 +402,7 @@ struct Numbers {
   BLADE_INLINE F operator[](int64_t i) const { return data[i]; }
 };
 
-// A plan's constants as local values, which stores of results cannot change. A comparison is -1 where it holds.
+// A plan's constants as local values, which stores of results cannot change.
 template <typename F>
 struct HardBins {
   using Real = typename Vector<F>::Real;
@@ -233,34 +424,46 @@ struct HardBins {
         strength(plan.strength),
         coherence(plan.coherence) {}
 
-  // strength + strengths * coherence
+  // The parts of strength and coherence; kThresholds is the number of each where the compiler knows it, otherwise 0.
+  template <int kThresholds>
   BLADE_INLINE Int Rest(const Point<F>& p) const {
-    Int bins = {};
-    for (int64_t j = 0; j < coherence.size; ++j) bins -= p.r2 > coherence[j] * p.trace2;
-    bins *= strengths;
-    for (int64_t j = 0; j < strength.size; ++j) bins -= p.r2 > p.StrengthBound(strength[j]);
-    return bins;
+    const Int per_strength = Int{} + orientations, per_coherence = per_strength * strengths;
+    Int by_coherence = {}, by_strength = {};
+    for (int64_t j = 0; j < (kThresholds > 0 ? kThresholds : coherence.size); ++j)
+      by_coherence = AddWhere<F>(Greater<F>(p.r2, coherence[j] * p.trace2), by_coherence, per_coherence);
+    for (int64_t j = 0; j < (kThresholds > 0 ? kThresholds : strength.size); ++j)
+      by_strength = AddWhere<F>(Greater<F>(p.r2, p.StrengthBound(strength[j])), by_strength, per_strength);
+    return by_coherence + by_strength;
   }
 
+  // kEdges is the number of edges of folded orientations where the compiler knows it, otherwise 0.
+  template <int kEdges>
   BLADE_INLINE Int Orientation(const Point<F>& p) const {
     const Real zero = {};
-    Real c = p.c, s = p.s;
-    const Int lower = s < zero;
+    const Int one = Int{} + 1;
+    const auto lower = Greater<F>(zero, p.s);
     Int orientation = {};
-    if (folds > 0) {
-      c = lower ? -c : c;
-      s = lower ? -s : s;
-      const Int left = c < zero;
-      const Real turned = left ? s : c;
-      s = left ? -c : s;
-      c = turned;
-      orientation = (lower & (orientations / 2)) + (left & (orientations / 4));
-      for (int64_t j = 0; j < edge_cos.size; ++j) orientation -= s * edge_cos[j] > c * edge_sin[j];
+    if (kEdges > 0 || folds > 0) {
+      Real c = NegateWhere<F>(lower, p.c), s = NegateWhere<F>(lower, p.s);
+      const auto left = Greater<F>(zero, c);
+      const Real turned = Choose<F>(left, s, c);
+      s = Choose<F>(left, -c, s);
+      orientation = AddWhere<F>(lower, orientation, Int{} + orientations / 2);
+      Int quarter = AddWhere<F>(left, Int{}, Int{} + orientations / 4);
+      const int64_t edges = kEdges > 0 ? kEdges : edge_cos.size;
+#pragma GCC unroll 8
+      for (int64_t j = 0; j < edges; ++j) {
+        const auto crossed = Greater<F>(s * edge_cos[j], turned * edge_sin[j]);
+        (j % 2 == 0 ? orientation : quarter) = AddWhere<F>(crossed, j % 2 == 0 ? orientation : quarter, one);
+      }
+      orientation += quarter;
     } else {
-      for (int64_t j = 0; j < low_edges; ++j) orientation -= lower | (s * edge_cos[j] > c * edge_sin[j]);
-      for (int64_t j = low_edges; j < edge_cos.size; ++j) orientation -= lower & (s * edge_cos[j] > c * edge_sin[j]);
+      for (int64_t j = 0; j < edge_cos.size; ++j) {
+        const auto crossed = Greater<F>(p.s * edge_cos[j], p.c * edge_sin[j]);
+        orientation = AddWhere<F>(j < low_edges ? lower | crossed : lower & crossed, orientation, one);
+      }
     }
-    return orientation & (orientation != orientations);
+    return ZeroWhereEqual<F>(orientation, Int{} + orientations);
   }
 };
 
@@ -344,8 +547,8 @@ struct SoftBins {
 };
 
 // Adds the intensity's part to n indices.
-template <typename F>
-BLADE_TARGET void AddIntensity(const F* values, const SelectPlan<F>& plan, int64_t n, int32_t* index) {
+template <typename F, typename S>
+BLADE_TARGET void AddIntensity(const F* values, const SelectPlan<F>& plan, int64_t n, S* index) {
   using Int = typename Vector<F>::Int;
   using Lane = typename Vector<F>::IntLane;
   const Lane stride = static_cast<Lane>(plan.orientations * plan.strengths * plan.coherences);
@@ -356,28 +559,28 @@ BLADE_TARGET void AddIntensity(const F* values, const SelectPlan<F>& plan, int64
     Load(values + x, value);
     for (int64_t j = 0; j < thresholds.size; ++j) bins -= value > thresholds[j];
     bins *= stride;
-    for (int64_t lane = 0; lane < kLanes<F>; ++lane) index[x + lane] += static_cast<int32_t>(bins[lane]);
+    for (int64_t lane = 0; lane < kLanes<F>; ++lane) index[x + lane] = static_cast<S>(index[x + lane] + bins[lane]);
   }
 }
 
-template <int64_t kRadius, typename F>
-BLADE_TARGET void SelectRadius(const F* const* rows, int64_t plane, const SelectPlan<F>& plan, int64_t n,
-                               int32_t* out) {
+// The numbers of a usual plan, 24 orientations and 3 of the other features with rho 1, or zeros.
+template <int64_t kRadius, int kEdges, int kThresholds, typename F, typename S>
+BLADE_TARGET void SelectLoop(const F* const* rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, S* out) {
   const F* weights = plan.weights.data();
   const int64_t radius = kRadius > 0 ? kRadius : plan.radius();
   const HardBins<F> bins(plan);
   for (int64_t x = 0; x < n; x += kLanes<F>) {
     const Point<F> p(rows, plane, x, weights, radius);
-    StoreIndex<F>(bins.Orientation(p) + bins.orientations * bins.Rest(p), out + x);
+    StoreIndex<F>(bins.template Orientation<kEdges>(p) + bins.template Rest<kThresholds>(p), out + x);
   }
 }
 
-template <typename F>
-void Select(const F* const* rows, int64_t plane, const F* values, const SelectPlan<F>& plan, int64_t n, int32_t* out) {
-  if (plan.radius() == 3) {
-    SelectRadius<3>(rows, plane, plan, n, out);
+template <typename F, typename S>
+void Select(const F* const* rows, int64_t plane, const F* values, const SelectPlan<F>& plan, int64_t n, S* out) {
+  if (plan.radius() == 3 && plan.orientations == 24 && plan.strengths == 3 && plan.coherences == 3) {
+    SelectLoop<3, 6, 2>(rows, plane, plan, n, out);
   } else {
-    SelectRadius<0>(rows, plane, plan, n, out);
+    SelectLoop<0, 0, 0>(rows, plane, plan, n, out);
   }
   if (!plan.intensity.empty()) AddIntensity(values, plan, n, out);
 }
@@ -399,14 +602,14 @@ BLADE_TARGET void SelectSoft(const F* const* rows, int64_t plane, const F* value
   for (int64_t x = 0; x < n; x += kLanes<F>) {
     const Point<F> p(rows, plane, x, weights, radius);
     Real weight;
-    Int index = hard.orientations * hard.Rest(p), bin, next;
+    Int index = hard.template Rest<0>(p), bin, next;
     if (circular) {
       bin = soft.Orientation(p, &weight);
       next = (bin + 1) & (bin + 1 != hard.orientations);
     } else {
       bin = soft.Other(p, values, x, &weight);
       next = bin + 1;
-      index += hard.Orientation(p);
+      index += hard.template Orientation<0>(p);
     }
     weight = weight > zero ? weight : zero;
     weight = weight < one ? weight : one;
@@ -421,11 +624,12 @@ BLADE_TARGET void SelectSoft(const F* const* rows, int64_t plane, const F* value
 
 template <typename F>
 constexpr SelectKernels<F> kSelectKernels = {
-    {Tensor<SelectCenter::kPixel, F>, Tensor<SelectCenter::kFaceX, F>, Tensor<SelectCenter::kFaceY, F>},
+    {TensorAlong<SelectCenter::kPixel, F>, TensorAlong<SelectCenter::kFaceX, F>},
+    TensorRows<SelectCenter::kFaceY, F>,
     {Intensity<SelectCenter::kPixel, F>, Intensity<SelectCenter::kFaceX, F>, Intensity<SelectCenter::kFaceY, F>},
-    SmoothAlong<F>,
     SmoothAcross<F>,
-    Select<F>,
+    Select<F, int32_t>,
+    Select<F, uint8_t>,
     SelectSoft<F>};
 
 }  // namespace

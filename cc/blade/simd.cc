@@ -26,7 +26,8 @@ bool ProcessorHas(SimdLevel level) {
     case SimdLevel::kAvx2:
       return avx2;
     case SimdLevel::kAvx512:
-      return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+      return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
   }
   return false;
 #else

@@ -71,9 +71,20 @@ inline absl::Status SameShape(const Argument& argument, const Tensor& tensor, co
 }
 
 inline absl::Status OutOfRange(const blade::ImageShape& shape, int64_t k, const Tensor& selection, int64_t position) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("selection: expected values in [0, ", k, "), got ", selection.flat<int32_t>()(position), " at [",
-                   position / (shape.w * shape.h), ", ", position / shape.w % shape.h, ", ", position % shape.w, "]"));
+  const int value = selection.dtype() == tensorflow::DT_UINT8 ? selection.flat<uint8_t>()(position)
+                                                              : selection.flat<int32_t>()(position);
+  return absl::InvalidArgumentError(absl::StrCat("selection: expected values in [0, ", k, "), got ", value, " at [",
+                                                 position / (shape.w * shape.h), ", ", position / shape.w % shape.h,
+                                                 ", ", position % shape.w, "]"));
+}
+
+inline bool HasFootprint(const blade::FilterShape& shape) { return shape.k >= 0 && shape.r > 0 && shape.s > 0; }
+
+inline absl::Status FilterShapeOf(const Tensor& tensor, blade::FilterShape* shape) {
+  TF_RETURN_IF_ERROR(Rank(kFilters, tensor));
+  *shape = {tensor.dim_size(0), tensor.dim_size(1), tensor.dim_size(2)};
+  if (HasFootprint(*shape)) return absl::OkStatus();
+  return Expected(kFilters, TypeName(tensor.dtype()), tensor.shape().DebugString());
 }
 
 // Calls work(begin, end) for blocks that cover [0, total), on TensorFlow's pool. Throws std::bad_alloc if one of them
@@ -96,11 +107,13 @@ void ParallelFor(OpKernelContext* context, int64_t total, int64_t block, const W
   if (out_of_memory) throw std::bad_alloc();
 }
 
-// Blocks of rows: a few for each thread, but none so small that the rows it shares with its neighbours would dominate.
+// Blocks of rows: all for one thread, otherwise a few for each thread, but none so small that the rows it shares with its
+// neighbours would dominate.
 inline int64_t RowBlock(OpKernelContext* context, const blade::ImageShape& shape, int64_t shared_rows) {
   constexpr int64_t kBlocksPerThread = 4, kLeastPixels = 8192;
   const int64_t threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
   const int64_t pixels = std::max<int64_t>(shape.w * shape.c, 1);
+  if (threads == 1) return shape.rows();
   return std::max({shape.rows() / (threads * kBlocksPerThread), 4 * shared_rows, kLeastPixels / pixels});
 }
 

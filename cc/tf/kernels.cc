@@ -7,16 +7,7 @@
 namespace blade_tf {
 namespace {
 
-bool HasFootprint(const blade::FilterShape& shape) { return shape.k >= 0 && shape.r > 0 && shape.s > 0; }
-
-absl::Status FilterShapeOf(const Tensor& tensor, blade::FilterShape* shape) {
-  TF_RETURN_IF_ERROR(Rank(kFilters, tensor));
-  *shape = {tensor.dim_size(0), tensor.dim_size(1), tensor.dim_size(2)};
-  if (HasFootprint(*shape)) return absl::OkStatus();
-  return Expected(kFilters, TypeName(tensor.dtype()), tensor.shape().DebugString());
-}
-
-template <typename T>
+template <typename T, typename S>
 class FilterKernel : public BladeKernel {
  public:
   using BladeKernel::BladeKernel;
@@ -34,13 +25,13 @@ class FilterKernel : public BladeKernel {
     FirstWrong wrong;
     ParallelFor(context, shape.rows(), RowBlock(context, shape, filter_shape.r - 1), [&](int64_t begin, int64_t end) {
       wrong.Report(
-          blade::FilterRows(bank, shape, Data<T>(image), Data<int32_t>(selection), begin, end, Data<T>(output)));
+          blade::FilterRows(bank, shape, Data<T>(image), Data<S>(selection), begin, end, Data<T>(output)));
     });
     OP_REQUIRES_OK(context, wrong.Status(shape, filter_shape.k, selection));
   }
 };
 
-template <typename T>
+template <typename T, typename S>
 class FilterGradImageKernel : public BladeKernel {
  public:
   using BladeKernel::BladeKernel;
@@ -57,14 +48,14 @@ class FilterGradImageKernel : public BladeKernel {
     const blade::FilterBank<Core<T>> bank(filter_shape, Data<T>(filters), level());
     FirstWrong wrong;
     ParallelFor(context, shape.rows(), RowBlock(context, shape, filter_shape.r - 1), [&](int64_t begin, int64_t end) {
-      wrong.Report(blade::FilterGradImageRows(bank, shape, Data<int32_t>(selection), Data<T>(grad), begin, end,
+      wrong.Report(blade::FilterGradImageRows(bank, shape, Data<S>(selection), Data<T>(grad), begin, end,
                                               Data<T>(output)));
     });
     OP_REQUIRES_OK(context, wrong.Status(shape, filter_shape.k, selection));
   }
 };
 
-template <typename T>
+template <typename T, typename S>
 class FilterGradFiltersKernel : public BladeKernel {
  public:
   using BladeKernel::BladeKernel;
@@ -97,7 +88,7 @@ class FilterGradFiltersKernel : public BladeKernel {
     ParallelFor(context, blocks.count(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; ++block) {
         wrong.Report(blade::FilterGradFiltersRows(filter_shape, level(), shape, Data<T>(image),
-                                                  Data<int32_t>(selection), Data<T>(grad), blocks.begin(block),
+                                                  Data<S>(selection), Data<T>(grad), blocks.begin(block),
                                                   blocks.end(block), data + block * blocks.size()));
       }
     });
@@ -109,19 +100,27 @@ class FilterGradFiltersKernel : public BladeKernel {
   }
 };
 
-#define BLADE_REGISTER(T)                                                                                              \
-  REGISTER_KERNEL_BUILDER(Name("BladeFilter").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), FilterKernel<T>); \
-  REGISTER_KERNEL_BUILDER(Name("BladeFilterGradImage").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),          \
-                          FilterGradImageKernel<T>);                                                                   \
-  REGISTER_KERNEL_BUILDER(Name("BladeFilterGradFilters")                                                               \
-                              .Device(tensorflow::DEVICE_CPU)                                                          \
-                              .TypeConstraint<T>("T")                                                                  \
-                              .HostMemory("filters_shape"),                                                            \
-                          FilterGradFiltersKernel<T>);
-BLADE_REGISTER(Eigen::half)
-BLADE_REGISTER(Eigen::bfloat16)
-BLADE_REGISTER(float)
-BLADE_REGISTER(double)
+#define BLADE_REGISTER(T, S)                                                                                      \
+  REGISTER_KERNEL_BUILDER(                                                                                        \
+      Name("BladeFilter").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<S>("Tsel"),        \
+      FilterKernel<T, S>);                                                                                        \
+  REGISTER_KERNEL_BUILDER(                                                                                        \
+      Name("BladeFilterGradImage").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<S>("Tsel"), \
+      FilterGradImageKernel<T, S>);                                                                               \
+  REGISTER_KERNEL_BUILDER(Name("BladeFilterGradFilters")                                                          \
+                              .Device(tensorflow::DEVICE_CPU)                                                     \
+                              .TypeConstraint<T>("T")                                                             \
+                              .TypeConstraint<S>("Tsel")                                                          \
+                              .HostMemory("filters_shape"),                                                       \
+                          FilterGradFiltersKernel<T, S>);
+BLADE_REGISTER(Eigen::half, int32_t)
+BLADE_REGISTER(Eigen::half, uint8_t)
+BLADE_REGISTER(Eigen::bfloat16, int32_t)
+BLADE_REGISTER(Eigen::bfloat16, uint8_t)
+BLADE_REGISTER(float, int32_t)
+BLADE_REGISTER(float, uint8_t)
+BLADE_REGISTER(double, int32_t)
+BLADE_REGISTER(double, uint8_t)
 #undef BLADE_REGISTER
 
 }  // namespace

@@ -38,38 +38,55 @@ absl::Status NonEmptyFootprint(InferenceContext* c, const Argument& argument, co
 }
 
 absl::Status FilterShape(InferenceContext* c) {
-  std::string type;
+  std::string type, index;
   TF_RETURN_IF_ERROR(TypeOf(c, "T", &type));
+  TF_RETURN_IF_ERROR(TypeOf(c, "Tsel", &index));
   ShapeHandle image, filters, selection;
   TF_RETURN_IF_ERROR(Rank(c, 0, kImage, type, &image));
   TF_RETURN_IF_ERROR(Rank(c, 1, kFilters, type, &filters));
   TF_RETURN_IF_ERROR(NonEmptyFootprint(c, kFilters, type, filters));
-  TF_RETURN_IF_ERROR(Rank(c, 2, kSelection, "int32", &selection));
-  TF_RETURN_IF_ERROR(Unify(c, 3, kSelection, "int32", selection, &image));
+  TF_RETURN_IF_ERROR(Rank(c, 2, kSelection, index, &selection));
+  TF_RETURN_IF_ERROR(Unify(c, 3, kSelection, index, selection, &image));
   c->set_output(0, image);
   return absl::OkStatus();
 }
 
-absl::Status FilterGradImageShape(InferenceContext* c) {
+absl::Status StepShape(InferenceContext* c) {
   std::string type;
   TF_RETURN_IF_ERROR(TypeOf(c, "T", &type));
+  ShapeHandle image, filters, dt, selection;
+  TF_RETURN_IF_ERROR(Rank(c, 0, kImage, type, &image));
+  TF_RETURN_IF_ERROR(Rank(c, 1, kFilters, type, &filters));
+  TF_RETURN_IF_ERROR(NonEmptyFootprint(c, kFilters, type, filters));
+  TF_RETURN_IF_ERROR(Rank(c, 2, kDt, type, &dt));
+  TF_RETURN_IF_ERROR(c->Subshape(image, 0, 3, &selection));
+  c->set_output(0, image);
+  c->set_output(1, selection);
+  return absl::OkStatus();
+}
+
+absl::Status FilterGradImageShape(InferenceContext* c) {
+  std::string type, index;
+  TF_RETURN_IF_ERROR(TypeOf(c, "T", &type));
+  TF_RETURN_IF_ERROR(TypeOf(c, "Tsel", &index));
   ShapeHandle filters, selection, grad;
   TF_RETURN_IF_ERROR(Rank(c, 0, kFilters, type, &filters));
   TF_RETURN_IF_ERROR(NonEmptyFootprint(c, kFilters, type, filters));
-  TF_RETURN_IF_ERROR(Rank(c, 1, kSelection, "int32", &selection));
+  TF_RETURN_IF_ERROR(Rank(c, 1, kSelection, index, &selection));
   TF_RETURN_IF_ERROR(Rank(c, 2, kGrad, type, &grad));
-  TF_RETURN_IF_ERROR(Unify(c, 3, kSelection, "int32", selection, &grad));
+  TF_RETURN_IF_ERROR(Unify(c, 3, kSelection, index, selection, &grad));
   c->set_output(0, grad);
   return absl::OkStatus();
 }
 
 absl::Status FilterGradFiltersShape(InferenceContext* c) {
-  std::string type;
+  std::string type, index;
   TF_RETURN_IF_ERROR(TypeOf(c, "T", &type));
+  TF_RETURN_IF_ERROR(TypeOf(c, "Tsel", &index));
   ShapeHandle image, selection, grad, size, filters;
   TF_RETURN_IF_ERROR(Rank(c, 0, kImage, type, &image));
-  TF_RETURN_IF_ERROR(Rank(c, 1, kSelection, "int32", &selection));
-  TF_RETURN_IF_ERROR(Unify(c, 3, kSelection, "int32", selection, &image));
+  TF_RETURN_IF_ERROR(Rank(c, 1, kSelection, index, &selection));
+  TF_RETURN_IF_ERROR(Unify(c, 3, kSelection, index, selection, &image));
   TF_RETURN_IF_ERROR(Rank(c, 2, kGrad, type, &grad));
   TF_RETURN_IF_ERROR(Unify(c, 4, kGrad, type, grad, &image));
   TF_RETURN_IF_ERROR(Rank(c, 3, kFiltersShape, "int32", &size));
@@ -87,9 +104,10 @@ absl::Status FilterGradFiltersShape(InferenceContext* c) {
 
 REGISTER_OP("BladeFilter")
     .Attr("T: {half, bfloat16, float, double}")
+    .Attr("Tsel: {int32, uint8} = DT_INT32")
     .Input("image: T")
     .Input("filters: T")
-    .Input("selection: int32")
+    .Input("selection: Tsel")
     .Output("output: T")
     .SetShapeFn(FilterShape)
     .Doc(R"doc(
@@ -110,10 +128,42 @@ selection: [N, H, W], values in [0, K); another value is an InvalidArgument erro
 output: [N, H, W, C].
 )doc");
 
+REGISTER_OP("BladeStep")
+    .Attr("T: {half, bfloat16, float, double}")
+    .Attr("Tsel: {int32, uint8} = DT_INT32")
+    .Attr("orientations: int >= 1")
+    .Attr("strength_thresholds: list(float)")
+    .Attr("coherence_thresholds: list(float)")
+    .Attr("rho: float")
+    .Attr("intensity_thresholds: list(float) = []")
+    .Input("image: T")
+    .Input("filters: T")
+    .Input("dt: T")
+    .Output("output: T")
+    .Output("selection: Tsel")
+    .SetShapeFn(StepShape)
+    .Doc(R"doc(
+A step of explicit Euler with the filters that the pixels select, in one pass: eqs 2.1-2.6 of "Solving Image PDEs with a
+Shallow Network" (arXiv 2110.08327).
+
+  selection = BladeSelect(image)
+  output    = image + dt * BladeFilter(image, filters, selection)
+
+bit for bit what these operations give, the product and the sum rounded to T.
+
+image: [N, H, W, C]; any size may be 0.
+filters: [K, R, S], R and S at least 1, K at least the number of combinations of the selection's features.
+dt: a scalar.
+Tsel: uint8 for at most 256 combinations.
+output: [N, H, W, C].
+selection: [N, H, W].
+)doc");
+
 REGISTER_OP("BladeFilterGradImage")
     .Attr("T: {half, bfloat16, float, double}")
+    .Attr("Tsel: {int32, uint8} = DT_INT32")
     .Input("filters: T")
-    .Input("selection: int32")
+    .Input("selection: Tsel")
     .Input("grad: T")
     .Output("image_grad: T")
     .SetShapeFn(FilterGradImageShape)
@@ -135,8 +185,9 @@ image_grad: [N, H, W, C].
 
 REGISTER_OP("BladeFilterGradFilters")
     .Attr("T: {half, bfloat16, float, double}")
+    .Attr("Tsel: {int32, uint8} = DT_INT32")
     .Input("image: T")
-    .Input("selection: int32")
+    .Input("selection: Tsel")
     .Input("grad: T")
     .Input("filters_shape: int32")
     .Output("filters_grad: T")

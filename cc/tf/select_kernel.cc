@@ -2,6 +2,7 @@
 #include <string>
 
 #include "cc/blade/select.h"
+#include "cc/blade/step.h"
 #include "cc/tf/kernel.h"
 
 namespace blade_tf {
@@ -19,17 +20,22 @@ const std::map<std::string, blade::SoftFeature> kSoftFeatures = {
     {"intensity", blade::SoftFeature::kIntensity},
 };
 
+// The attributes that all operations have.
+absl::Status GetParameters(OpKernelConstruction* context, blade::SelectParameters* parameters) {
+  TF_RETURN_IF_ERROR(context->GetAttr("orientations", &parameters->orientations));
+  TF_RETURN_IF_ERROR(context->GetAttr("strength_thresholds", &parameters->strength_thresholds));
+  TF_RETURN_IF_ERROR(context->GetAttr("coherence_thresholds", &parameters->coherence_thresholds));
+  TF_RETURN_IF_ERROR(context->GetAttr("rho", &parameters->rho));
+  return context->GetAttr("intensity_thresholds", &parameters->intensity_thresholds);
+}
+
 template <typename T, bool kSoft>
 class SelectKernel : public BladeKernel {
  public:
   explicit SelectKernel(OpKernelConstruction* context) : BladeKernel(context), plan_({1, {}, {}, 0.0f}) {
     blade::SelectParameters parameters;
     std::string name;
-    OP_REQUIRES_OK(context, context->GetAttr("orientations", &parameters.orientations));
-    OP_REQUIRES_OK(context, context->GetAttr("strength_thresholds", &parameters.strength_thresholds));
-    OP_REQUIRES_OK(context, context->GetAttr("coherence_thresholds", &parameters.coherence_thresholds));
-    OP_REQUIRES_OK(context, context->GetAttr("rho", &parameters.rho));
-    OP_REQUIRES_OK(context, context->GetAttr("intensity_thresholds", &parameters.intensity_thresholds));
+    OP_REQUIRES_OK(context, GetParameters(context, &parameters));
     OP_REQUIRES_OK(context, context->GetAttr("center", &name));
     parameters.center = kCenters.at(name);
     if constexpr (kSoft) {
@@ -70,7 +76,59 @@ class SelectKernel : public BladeKernel {
   Plan plan_;
 };
 
+template <typename T, typename S>
+class StepKernel : public BladeKernel {
+ public:
+  explicit StepKernel(OpKernelConstruction* context) : BladeKernel(context), plan_({1, {}, {}, 0.0f}) {
+    blade::SelectParameters parameters;
+    OP_REQUIRES_OK(context, GetParameters(context, &parameters));
+    const std::string error = blade::ValidateSelect(parameters);
+    OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
+    plan_ = Plan(parameters);
+    bins_ = plan_.orientations * plan_.strengths * plan_.coherences * (static_cast<int64_t>(plan_.intensity.size()) + 1);
+    OP_REQUIRES(context, sizeof(S) > 1 || bins_ <= 256,
+                absl::InvalidArgumentError(
+                    absl::StrCat("Tsel: expected int32 for more than 256 combinations of features, got uint8 for ",
+                                 bins_)));
+  }
+
+  void Run(OpKernelContext* context) override {
+    const Tensor &image = context->input(0), &filters = context->input(1), &dt = context->input(2);
+    blade::ImageShape shape;
+    blade::FilterShape filter_shape;
+    OP_REQUIRES_OK(context, ImageShapeOf(kImage, image, &shape));
+    OP_REQUIRES_OK(context, FilterShapeOf(filters, &filter_shape));
+    OP_REQUIRES_OK(context, Rank(kDt, dt));
+    OP_REQUIRES(context, filter_shape.k >= bins_,
+                absl::InvalidArgumentError(absl::StrCat("filters: expected at least ", bins_,
+                                                        ", one for each combination of features, got ",
+                                                        filter_shape.k)));
+    TensorShape selection_shape = image.shape();
+    selection_shape.RemoveLastDims(1);
+    Tensor *output = nullptr, *selection = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, image.shape(), &output));
+    OP_REQUIRES_OK(context, context->allocate_output(1, selection_shape, &selection));
+    const blade::FilterBank<Core<T>> bank(filter_shape, Data<T>(filters), level());
+    const int64_t shared_rows = 2 * plan_.radius() + 2 + filter_shape.r - 1;
+    ParallelFor(context, shape.rows(), RowBlock(context, shape, shared_rows), [&](int64_t begin, int64_t end) {
+      blade::StepRows(plan_, bank, level(), shape, Data<T>(image), *Data<T>(dt), begin, end, Data<T>(output),
+                      Data<S>(selection));
+    });
+  }
+
+ private:
+  using Plan = blade::SelectPlan<blade::ComputeOf<Core<T>>>;
+  Plan plan_;
+  int64_t bins_ = 0;
+};
+
 #define BLADE_REGISTER(T)                                                                                \
+  REGISTER_KERNEL_BUILDER(                                                                               \
+      Name("BladeStep").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<int32_t>("Tsel"), \
+      StepKernel<T, int32_t>);                                                                           \
+  REGISTER_KERNEL_BUILDER(                                                                               \
+      Name("BladeStep").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<uint8_t>("Tsel"), \
+      StepKernel<T, uint8_t>);                                                                           \
   REGISTER_KERNEL_BUILDER(Name("BladeSelect").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),     \
                           SelectKernel<T, false>);                                                       \
   REGISTER_KERNEL_BUILDER(Name("BladeSelectSoft").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \

@@ -19,6 +19,7 @@ struct Argument {
 
 constexpr Argument kImage = {"image", "[N, H, W, C]", 4};
 constexpr Argument kFilters = {"filters", "[K, R, S] with R and S of at least 1", 3};
+constexpr Argument kDt = {"dt", "scalar", 0};
 constexpr Argument kSelection = {"selection", "[N, H, W]", 3};
 constexpr Argument kGrad = {"grad", "[N, H, W, C]", 4};
 constexpr Argument kFiltersShape = {"filters_shape", "[3], the sizes [K, R, S] with R and S of at least 1", 1};

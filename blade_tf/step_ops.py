@@ -1,0 +1,86 @@
+"""The fused operation: a step of explicit Euler that selects, filters and updates in one pass over the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from blade_tf import native, ops, select_ops
+
+__all__ = ["blade_step"]
+
+
+def blade_step(
+    image: Any,
+    filters: Any,
+    dt: Any,
+    *,
+    orientations: int = 24,
+    strength_thresholds: Sequence[float] = (),
+    coherence_thresholds: Sequence[float] = (),
+    intensity_thresholds: Sequence[float] = (),
+    rho: float = 1.0,
+) -> tf.Tensor:
+    """A step of explicit Euler with the filters that the pixels select (eqs 2.1-2.6).
+
+    `output = image + dt blade_filter(image, filters, blade_select(image, ...))`, the product and the sum rounded to the
+    image's dtype: bit for bit what these operations give, in one pass that keeps the selection and the filtered rows in
+    the processor's caches. For the backward pass it keeps the image and the selection, one byte a pixel for up to 256
+    combinations of features, four bytes for more. Gradients with respect to the image, the filters and dt are those of
+    that expression; as in eq 2.9, none flows through the selection.
+
+    Args:
+      image: float16, bfloat16, float32 or float64 [N, H, W, C].
+      filters: [K, R, S] of the image's dtype, R and S at least 1, K at least the number of combinations of features.
+      dt: length of the step, a scalar.
+      orientations, strength_thresholds, coherence_thresholds, intensity_thresholds, rho: as `blade_tf.blade_select`.
+
+    Returns:
+      A tensor of the image's shape and dtype.
+
+    Raises:
+      TypeError: for a wrong dtype.
+      ValueError: as `blade_tf.blade_filter` and `blade_tf.blade_select`; for fewer filters than combinations of
+        features, or a dt that is not a scalar (tf.errors.InvalidArgumentError where that is unknown before the graph
+        runs).
+
+    Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), section 2.
+    """
+    image = ops.image_tensor(image)
+    filters = ops.filters_tensor(filters, image)
+    dt = tf.cast(dt, image.dtype) if tf.is_tensor(dt) else tf.convert_to_tensor(dt, image.dtype)
+    if dt.shape.rank not in (None, 0):
+        raise ValueError(f"dt: expected a scalar, got {list(dt.shape)}")
+    parameters = select_ops.parameters(
+        orientations, strength_thresholds, coherence_thresholds, intensity_thresholds, rho
+    )
+    bins, have = parameters.num_bins, filters.shape[0] if filters.shape.rank == 3 else None
+    if have is not None and have < bins:
+        raise ValueError(f"filters: expected at least {bins}, one for each combination of features, got {have}")
+    if not ops.uses_native():
+        selection = select_ops.select(image, parameters)
+        return image + dt * ops.blade_filter(image, filters, selection)
+    arguments = {key: value for key, value in parameters.native_arguments.items() if key != "center"}
+    index = tf.uint8 if bins <= 256 else tf.int32
+    return native.library.blade_step(image=image, filters=filters, dt=dt, Tsel=index, **arguments).output
+
+
+@tf.RegisterGradient("BladeStep")
+def _blade_step_grad(
+    op: tf.Operation, grad: tf.Tensor, _: tf.Tensor | None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    image, filters, dt = op.inputs
+    selection = op.outputs[1]
+    # The image's own share is one more tap of every filter.
+    rows, columns = tf.unstack(tf.shape(filters)[1:])
+    centre = tf.one_hot((rows - 1) // 2 * columns + (columns - 1) // 2, rows * columns, dtype=filters.dtype)
+    taps = dt * filters + tf.reshape(centre, [1, rows, columns])
+    image_grad = native.library.blade_filter_grad_image(filters=taps, selection=selection, grad=grad)
+    filters_grad = dt * ops.grad_filters(image, selection, grad, filters)
+    # Eagerly, TensorFlow says which gradients nobody asks for; in graphs they are pruned.
+    if 2 in (getattr(op, "skip_input_indices", None) or ()):
+        return image_grad, filters_grad, None
+    rate = native.library.blade_filter(image=image, filters=filters, selection=selection)
+    return image_grad, filters_grad, tf.reduce_sum(grad * rate)
