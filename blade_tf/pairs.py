@@ -143,9 +143,17 @@ class BladePairs(keras.layers.Layer):
                 stencils[:, 1 + y, 1 + x] = conductance[:, plane]
         return stencils
 
+    def conductances(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+        """exp(theta) of the face bank and of the node bank."""
+        return tf.exp(keras.ops.cast(self.face, dtype)), tf.exp(keras.ops.cast(self.node, dtype))
+
+    @property
+    def coupled(self) -> list[Pair]:
+        """The pairs of pixels that exchange."""
+        return self._geometry.pairs
+
     def call(self, image: tf.Tensor, face_x: Any, face_y: Any, node: Any) -> tf.Tensor:
-        face = tf.exp(keras.ops.cast(self.face, image.dtype))
-        around = tf.exp(keras.ops.cast(self.node, image.dtype))
+        face, around = self.conductances(image.dtype)
         conductance = tf.concat(
             [blade_lookup(face, face_x), blade_lookup(face, face_y), blade_lookup(around, node)], axis=1
         )

@@ -13,6 +13,7 @@ import tensorflow as tf
 from blade_tf import integrate, names, ops
 from blade_tf.flux import BladeFlux, divergence, limit_fluxes
 from blade_tf.layers import Blade, ConvexBlade
+from blade_tf.pair_ops import blade_pairs_step
 from blade_tf.pairs import BladePairs
 from blade_tf.selection import Selection
 from blade_tf.step_ops import blade_step
@@ -238,6 +239,20 @@ class PairsRate(Rate):
         """The selections that the bank is given for an image; no gradient flows through them."""
         image = tf.stop_gradient(image)
         return [selection(image) for selection in self.selections]
+
+    def euler(self, dt: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The step of explicit Euler; `blade_tf.pair_ops.blade_pairs_step` for one channel in the layer's precision."""
+        plain = super().euler(dt)
+        fused = all(type(selection) is Selection for selection in self.selections)
+
+        def step(u: tf.Tensor) -> tf.Tensor:
+            precise = u.dtype in (tf.float32, tf.float64) and u.dtype.name == self.pairs.compute_dtype
+            if not (fused and precise and u.shape[-1] == 1 and ops.uses_native()):
+                return plain(u)
+            banks, selections = self.pairs.conductances(u.dtype), (self.face.parameters, self.node.parameters)
+            return blade_pairs_step(u, banks, dt, self.pairs.dt, self.pairs.coupled, selections)
+
+        return step
 
     def mosaic(self) -> tuple[np.ndarray, int]:
         """The bank as filters to look at, and the number of orientations."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -156,7 +157,7 @@ class Selection(keras.layers.Layer):
         self.centers = [float(m) for m in centers]
         self.luma = luma
         self.supports_jit = not ops.uses_native()
-        self.num_bins = select_ops.SelectParameters(**self._arguments()).num_bins
+        self.num_bins = self.parameters.num_bins
         """The number of values that the selection takes, and of filters that a bank needs."""
 
     def _arguments(self) -> dict[str, Any]:
@@ -177,6 +178,12 @@ class Selection(keras.layers.Layer):
         if self.soft is not None or self.center != "pixel" or by_luma or type(self) is not Selection:
             return None
         return {key: value for key, value in self._arguments().items() if key not in ("center", "soft", "centers")}
+
+    @property
+    def parameters(self) -> select_ops.SelectParameters:
+        """The checked parameters of the operation."""
+        values = self._arguments()
+        return select_ops.parameters(*(values[field.name] for field in dataclasses.fields(select_ops.SelectParameters)))
 
     def at(self, center: str) -> Selection:
         """A selection with the same parameters at another centre, and a name of its own."""

@@ -109,6 +109,7 @@ SelectPlan<F>::SelectPlan(const SelectParameters& p)
       orientations(p.orientations),
       strengths(Bins(p, SoftFeature::kStrength, p.strength_thresholds)),
       coherences(Bins(p, SoftFeature::kCoherence, p.coherence_thresholds)),
+      intensities(Bins(p, SoftFeature::kIntensity, p.intensity_thresholds)),
       folds(p.orientations % 4 == 0                                          ? 2
             : p.orientations % 2 == 0 && p.soft == SoftFeature::kOrientation ? 1
                                                                              : 0),

@@ -84,8 +84,11 @@ struct SelectPlan {
   int64_t radius() const { return static_cast<int64_t>(weights.size()) - 1; }
   bool has_intensity() const { return !intensity.empty() || soft == SoftFeature::kIntensity; }
 
+  // The number of values that the selection takes.
+  int64_t bins() const { return orientations * strengths * coherences * intensities; }
+
   SelectCenter center;
-  int64_t orientations, strengths, coherences;  // numbers of bins
+  int64_t orientations, strengths, coherences, intensities;  // numbers of bins
   int folds;                                    // of the doubled angle's turn: 2 into its first quarter, 1 into a half
   std::vector<F> weights;                       // w[0 .. radius]
   std::vector<F> edge_cos;                      // cos(e_j) in that part of the turn, but for angle 0

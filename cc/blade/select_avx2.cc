@@ -2,7 +2,10 @@
 
 #ifdef BLADE_X86
 
+#include <immintrin.h>
+
 #define BLADE_TARGET __attribute__((target("avx2")))
+#define BLADE_AVX2
 namespace blade {
 namespace {
 constexpr int kVectorBytes = 32;

@@ -39,7 +39,8 @@ using IntOf = typename Vector<F>::Int;
 template <typename F>
 constexpr int64_t kLanes = kVectorBytes / static_cast<int64_t>(sizeof(F));
 
-// Comparisons, and what is done where they hold; Join: lanes kShift .. of a, then the first kShift ones of b.
+// Comparisons, and what is done where they hold; Join: lanes kShift .. of a, then the first kShift ones of b; Rearranged:
+// lane i is lane index[i] of x.
 #ifdef BLADE_AVX512
 template <typename F>
 constexpr bool kIsFloat = sizeof(F) == 4;
@@ -86,6 +87,11 @@ BLADE_INLINE RealOf<F> Join(const RealOf<F>& a, const RealOf<F>& b) {
     return reinterpret_cast<RealOf<F>>(_mm512_alignr_epi64(high, low, kShift));
   }
 }
+template <typename F>
+BLADE_INLINE RealOf<F> Rearranged(const RealOf<F>& x, const IntOf<F>& index) {
+  if constexpr (kIsFloat<F>) return _mm512_permutexvar_ps(reinterpret_cast<__m512i>(index), x);
+  if constexpr (!kIsFloat<F>) return _mm512_permutexvar_pd(reinterpret_cast<__m512i>(index), x);
+}
 #else
 template <typename F>
 using MaskOf = IntOf<F>;
@@ -104,11 +110,34 @@ BLADE_INLINE RealOf<F> Choose(const MaskOf<F>& mask, const RealOf<F>& a, const R
 }
 template <typename F>
 BLADE_INLINE RealOf<F> NegateWhere(const MaskOf<F>& mask, const RealOf<F>& x) {
-  return mask ? -x : x;
+  const IntOf<F> sign = IntOf<F>{} + std::numeric_limits<typename Vector<F>::IntLane>::min();
+  return reinterpret_cast<RealOf<F>>(reinterpret_cast<IntOf<F>>(x) ^ (mask & sign));
 }
 template <typename F>
 BLADE_INLINE IntOf<F> ZeroWhereEqual(const IntOf<F>& a, const IntOf<F>& b) {
   return a & (a != b);
+}
+#endif
+#ifdef BLADE_AVX2
+template <int kShift, typename F>
+BLADE_INLINE RealOf<F> Join(const RealOf<F>& a, const RealOf<F>& b) {
+  const __m256i low = reinterpret_cast<__m256i>(a), high = reinterpret_cast<__m256i>(b);
+  const __m256i middle = _mm256_permute2x128_si256(low, high, 0x21);
+  constexpr int kBytes = kShift * static_cast<int>(sizeof(F));
+  if constexpr (kBytes == 0) {
+    return a;
+  } else if constexpr (kBytes == 16) {
+    return reinterpret_cast<RealOf<F>>(middle);
+  } else if constexpr (kBytes < 16) {
+    return reinterpret_cast<RealOf<F>>(_mm256_alignr_epi8(middle, low, kBytes));
+  } else {
+    return reinterpret_cast<RealOf<F>>(_mm256_alignr_epi8(high, middle, kBytes - 16));
+  }
+}
+template <typename F>
+BLADE_INLINE RealOf<F> Rearranged(const RealOf<F>& x, const IntOf<F>& index) {
+  static_assert(sizeof(F) == 4);
+  return _mm256_permutevar8x32_ps(x, reinterpret_cast<__m256i>(index));
 }
 #endif
 
@@ -253,7 +282,7 @@ void ExtendRow(TensorRow<F> row, int64_t begin, int64_t end, int64_t n) {
   }
 }
 
-#ifdef BLADE_AVX512
+#if defined(BLADE_AVX512) || defined(BLADE_AVX2)
 // The extended row's columns [x, x + kLanes), for x ascending in steps of kLanes.
 template <SelectCenter kCenter, typename F>
 struct ExtendedTensor {
@@ -280,8 +309,8 @@ struct ExtendedTensor {
     index = index > 0 ? index : IntOf<F>{};
     index = index < last ? index : last;
     for (int64_t component = 0; component < 3; ++component) {
-      edge.j[component] = __builtin_shuffle(tensor.j[component], last);
-      tensor.j[component] = __builtin_shuffle(tensor.j[component], index);
+      edge.j[component] = Rearranged<F>(tensor.j[component], last);
+      tensor.j[component] = Rearranged<F>(tensor.j[component], index);
     }
     return tensor;
   }
@@ -327,7 +356,7 @@ BLADE_TARGET void TensorAlongRadius(const PixelRows<F>& pixels, int64_t before, 
 template <SelectCenter kCenter, typename F>
 void TensorAlong(const PixelRows<F>& pixels, int64_t before, int64_t count, const SelectPlan<F>& plan, int64_t n,
                  TensorRow<F> scratch, TensorRow<F> out) {
-#ifdef BLADE_AVX512
+#if defined(BLADE_AVX512) || defined(BLADE_AVX2)
   const int64_t lanes = kLanes<F>;
   if (plan.radius() == 2 && lanes > 4) return TensorAlongRadius<kCenter, 2>(pixels, before, count, plan, n, out);
   if (plan.radius() == 3 && lanes > 6) return TensorAlongRadius<kCenter, 3>(pixels, before, count, plan, n, out);

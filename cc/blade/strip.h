@@ -17,12 +17,13 @@ namespace blade {
 // Columns at a time: the ring of smoothed rows of a strip stays in the cache nearest to the processor.
 constexpr int64_t kStrip = 256;
 
-// Whole images, or those of one: `upper` and `weight` are null for a selection that is not soft.
+// Whole images, or rows from `origin` on of one: `upper` and `weight` are null for a selection that is not soft.
 template <typename T, typename S>
 struct Selected {
   S* lower;
   S* upper;
   T* weight;
+  int64_t origin = 0;
 
   Selected Image(int64_t pixels) const {
     return {lower + pixels, upper ? upper + pixels : nullptr, weight ? weight + pixels : nullptr};
@@ -93,7 +94,7 @@ class Strip {
       for (int64_t k = -radius_; k <= radius_; ++k)
         down_[static_cast<size_t>(k + radius_)] = Tensors(Clamp(y + k, grid_h_));
       PrefetchRow(image_, y + radius_ + 3, shape_.h, shape_.w * shape_.c, left_ * shape_.c, (right_ - left_) * shape_.c);
-      PrefetchRow(selected.lower, y + 1, end, shape_.w, left_, right_ - left_);
+      PrefetchRow(selected.lower, y + 1 - selected.origin, end - selected.origin, shape_.w, left_, right_ - left_);
       SelectRow(y, selected);
     }
   }
@@ -140,7 +141,7 @@ class Strip {
   }
 
   void SelectRow(int64_t y, const Selected<T, S>& selected) {
-    const int64_t n = right_ - left_, at = y * shape_.w + left_;
+    const int64_t n = right_ - left_, at = (y - selected.origin) * shape_.w + left_;
     const F* const* rows = down_.data() + radius_;
     if (columns_first_) {
       kernels_.smooth_across(rows, wide_plane_, plan_, n + 2 * radius_, {row_.get(), wide_plane_});

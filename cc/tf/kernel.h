@@ -5,8 +5,10 @@
 #include <atomic>
 #include <new>
 #include <string>
+#include <utility>
 
 #include "cc/blade/filter.h"
+#include "cc/blade/select.h"
 #include "cc/tf/shapes.h"
 #include "tensorflow/core/framework/bfloat16.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -136,6 +138,34 @@ class FirstWrong {
   static constexpr int64_t kNone = INT64_MAX;
   std::atomic<int64_t> first_{kNone};
 };
+
+// The attributes of a hard selection, whose names begin with `prefix`.
+inline absl::Status GetSelectParameters(OpKernelConstruction* context, const std::string& prefix,
+                                        blade::SelectParameters* parameters) {
+  TF_RETURN_IF_ERROR(context->GetAttr(prefix + "orientations", &parameters->orientations));
+  TF_RETURN_IF_ERROR(context->GetAttr(prefix + "strength_thresholds", &parameters->strength_thresholds));
+  TF_RETURN_IF_ERROR(context->GetAttr(prefix + "coherence_thresholds", &parameters->coherence_thresholds));
+  TF_RETURN_IF_ERROR(context->GetAttr(prefix + "rho", &parameters->rho));
+  return context->GetAttr(prefix + "intensity_thresholds", &parameters->intensity_thresholds);
+}
+
+// That of a soft one.
+inline absl::Status GetSoftFeature(OpKernelConstruction* context, const std::string& prefix,
+                                   blade::SelectParameters* parameters) {
+  static const std::pair<const char*, blade::SoftFeature> kFeatures[] = {
+      {"none", blade::SoftFeature::kNone},
+      {"strength", blade::SoftFeature::kStrength},
+      {"coherence", blade::SoftFeature::kCoherence},
+      {"orientation", blade::SoftFeature::kOrientation},
+      {"intensity", blade::SoftFeature::kIntensity},
+  };
+  std::string name;
+  TF_RETURN_IF_ERROR(context->GetAttr(prefix + "soft", &name));
+  for (const auto& [known, feature] : kFeatures) {
+    if (name == known) parameters->soft = feature;
+  }
+  return context->GetAttr(prefix + "centers", &parameters->centers);
+}
 
 class BladeKernel : public OpKernel {
  public:

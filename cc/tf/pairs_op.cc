@@ -39,6 +39,15 @@ absl::Status LookupGradShape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+absl::Status PairsStepShape(InferenceContext* c) {
+  ShapeHandle image, unused;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &image));
+  for (int i : {1, 2}) TF_RETURN_IF_ERROR(c->WithRank(c->input(i), 2, &unused));
+  for (int i : {3, 4}) TF_RETURN_IF_ERROR(c->WithRank(c->input(i), 0, &unused));
+  c->set_output(0, image);
+  return absl::OkStatus();
+}
+
 REGISTER_OP("BladeExchange")
     .Input("image: T")
     .Input("conductance: T")
@@ -99,6 +108,45 @@ REGISTER_OP("BladeLookupGrad")
     .Attr("T: {float, double}")
     .SetShapeFn(LookupGradShape)
     .Doc("The gradients of BladeLookup with respect to the table and the weight.");
+
+REGISTER_OP("BladePairsStep")
+    .Input("image: T")
+    .Input("face: T")
+    .Input("node: T")
+    .Input("dt: T")
+    .Input("bank_dt: T")
+    .Output("output: T")
+    .Attr("T: {float, double}")
+    .Attr("pairs: list(int)")
+    .Attr("face_orientations: int >= 1")
+    .Attr("face_strength_thresholds: list(float)")
+    .Attr("face_coherence_thresholds: list(float)")
+    .Attr("face_rho: float")
+    .Attr("face_intensity_thresholds: list(float) = []")
+    .Attr("face_soft: {'none', 'strength', 'coherence', 'orientation', 'intensity'} = 'none'")
+    .Attr("face_centers: list(float) = []")
+    .Attr("node_orientations: int >= 1")
+    .Attr("node_strength_thresholds: list(float)")
+    .Attr("node_coherence_thresholds: list(float)")
+    .Attr("node_rho: float")
+    .Attr("node_intensity_thresholds: list(float) = []")
+    .Attr("node_soft: {'none', 'strength', 'coherence', 'orientation', 'intensity'} = 'none'")
+    .Attr("node_centers: list(float) = []")
+    .SetShapeFn(PairsStepShape)
+    .Doc(R"doc(
+A step of explicit Euler of conservative pairs in one pass: output = image + dt * (change / bank_dt), where `change` is
+BladeExchange of the conductances that BladeLookup takes from `face` by the selections at the x-faces and at the y-faces,
+and from `node` by that at the pixels.
+
+image: [N, H, W, 1].
+face: [K, P], the conductances around a face: planes [0, P) of the pairs for the x-faces, [P, 2 P) for the y-faces.
+node: [L, Q], those around a pixel: planes [2 P, 2 P + Q).
+dt: a scalar, the length of the step.
+bank_dt: a scalar, the time that the conductances are for.
+pairs: as in BladeExchange.
+face_..., node_...: the parameters of the selections, as in BladeSelect and BladeSelectSoft.
+output: [N, H, W, 1].
+)doc");
 
 }  // namespace
 }  // namespace blade_tf

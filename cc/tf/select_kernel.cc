@@ -13,21 +13,6 @@ const std::map<std::string, blade::SelectCenter> kCenters = {
     {"face_x", blade::SelectCenter::kFaceX},
     {"face_y", blade::SelectCenter::kFaceY},
 };
-const std::map<std::string, blade::SoftFeature> kSoftFeatures = {
-    {"strength", blade::SoftFeature::kStrength},
-    {"coherence", blade::SoftFeature::kCoherence},
-    {"orientation", blade::SoftFeature::kOrientation},
-    {"intensity", blade::SoftFeature::kIntensity},
-};
-
-// The attributes that all operations have.
-absl::Status GetParameters(OpKernelConstruction* context, blade::SelectParameters* parameters) {
-  TF_RETURN_IF_ERROR(context->GetAttr("orientations", &parameters->orientations));
-  TF_RETURN_IF_ERROR(context->GetAttr("strength_thresholds", &parameters->strength_thresholds));
-  TF_RETURN_IF_ERROR(context->GetAttr("coherence_thresholds", &parameters->coherence_thresholds));
-  TF_RETURN_IF_ERROR(context->GetAttr("rho", &parameters->rho));
-  return context->GetAttr("intensity_thresholds", &parameters->intensity_thresholds);
-}
 
 template <typename T, bool kSoft>
 class SelectKernel : public BladeKernel {
@@ -35,14 +20,10 @@ class SelectKernel : public BladeKernel {
   explicit SelectKernel(OpKernelConstruction* context) : BladeKernel(context), plan_({1, {}, {}, 0.0f}) {
     blade::SelectParameters parameters;
     std::string name;
-    OP_REQUIRES_OK(context, GetParameters(context, &parameters));
+    OP_REQUIRES_OK(context, GetSelectParameters(context, "", &parameters));
     OP_REQUIRES_OK(context, context->GetAttr("center", &name));
     parameters.center = kCenters.at(name);
-    if constexpr (kSoft) {
-      OP_REQUIRES_OK(context, context->GetAttr("soft", &name));
-      parameters.soft = kSoftFeatures.at(name);
-      OP_REQUIRES_OK(context, context->GetAttr("centers", &parameters.centers));
-    }
+    if constexpr (kSoft) OP_REQUIRES_OK(context, GetSoftFeature(context, "", &parameters));
     const std::string error = blade::ValidateSelect(parameters);
     OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
     plan_ = Plan(parameters);
@@ -81,11 +62,11 @@ class StepKernel : public BladeKernel {
  public:
   explicit StepKernel(OpKernelConstruction* context) : BladeKernel(context), plan_({1, {}, {}, 0.0f}) {
     blade::SelectParameters parameters;
-    OP_REQUIRES_OK(context, GetParameters(context, &parameters));
+    OP_REQUIRES_OK(context, GetSelectParameters(context, "", &parameters));
     const std::string error = blade::ValidateSelect(parameters);
     OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
     plan_ = Plan(parameters);
-    bins_ = plan_.orientations * plan_.strengths * plan_.coherences * (static_cast<int64_t>(plan_.intensity.size()) + 1);
+    bins_ = plan_.bins();
     OP_REQUIRES(context, sizeof(S) > 1 || bins_ <= 256,
                 absl::InvalidArgumentError(
                     absl::StrCat("Tsel: expected int32 for more than 256 combinations of features, got uint8 for ",

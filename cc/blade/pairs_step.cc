@@ -1,0 +1,217 @@
+#include "cc/blade/pairs_step.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <deque>
+#include <utility>
+
+#include "cc/blade/pairs_kernels.h"
+#include "cc/blade/strip.h"
+
+namespace blade {
+namespace {
+
+SelectParameters At(SelectParameters parameters, SelectCenter center) {
+  parameters.center = center;
+  return parameters;
+}
+
+// One direction of a pair: the pixel at `own`, relative to the pair's own pixel, exchanges with the one at `other`.
+struct Side {
+  int64_t plane, own_y, own_x, other_y, other_x;
+};
+
+// The last `capacity` rows of [planes, w], each extended by kPairsPad values on both sides.
+template <typename F>
+class Ring {
+ public:
+  Ring(int64_t capacity, int64_t planes, int64_t w)
+      : capacity_(capacity),
+        planes_(planes),
+        pitch_((w + kPairsPad - 1) / kPairsPad * kPairsPad + 2 * kPairsPad),
+        data_(capacity * planes * pitch_) {}
+
+  int64_t pitch() const { return pitch_; }
+  // Column 0; planes are pitch() apart.
+  F* Row(int64_t y) const { return data_.get() + y % capacity_ * planes_ * pitch_ + kPairsPad; }
+
+ private:
+  int64_t capacity_, planes_, pitch_;
+  AlignedArray<F> data_;
+};
+
+template <typename F>
+class Stepper {
+ public:
+  Stepper(const PairsPlan<F>& plan, const PairsBank<F>& bank, SimdLevel level, const ImageShape& shape)
+      : plan_(plan),
+        bank_(bank),
+        kernels_(GetPairsStepKernels<F>(level)),
+        shape_(shape),
+        conductances_(plan.partner_rows + 2 * plan.base_rows + 1, 2 * bank.planes(0) + bank.planes(2), shape.w),
+        limits_(2 * plan.partner_rows + 1, 1, shape.w),
+        pixels_(2 * plan.partner_rows + 1, 1, shape.w),
+        inside_(1, 1, shape.w),
+        lower_(limits_.pitch()),
+        upper_(limits_.pitch()),
+        weight_(limits_.pitch()),
+        out_(limits_.pitch()) {
+    for (const Pair& pair : plan.pairs) {
+      sides_.push_back({pair.plane, pair.ay, pair.ax, pair.by, pair.bx});
+      sides_.push_back({pair.plane, pair.by, pair.bx, pair.ay, pair.ax});
+    }
+    std::fill_n(inside_.Row(0), shape.w, F(1));
+    for (int i = 0; i < 3; ++i) {
+      const int64_t grid_h = shape.h - (plan.selections[i].center == SelectCenter::kFaceY);
+      const int64_t grid_w = shape.w - (plan.selections[i].center == SelectCenter::kFaceX);
+      for (int64_t left = 0; left < grid_w; left += kStrip)
+        strips_[i].emplace_back(plan.selections[i], level, shape, std::max<int64_t>(grid_h, 1), grid_w);
+    }
+  }
+
+  // Rows [first, last) of one image.
+  void Run(const F* image, int64_t first, int64_t last, F dt, F bank_dt, F* output) {
+    int64_t limits = std::max<int64_t>(first - plan_.partner_rows, 0);
+    int64_t conductances = std::max<int64_t>(limits - plan_.base_rows, 0);
+    for (int i = 0; i < 3; ++i) {
+      const int64_t grid_w = shape_.w - (plan_.selections[i].center == SelectCenter::kFaceX);
+      int64_t left = 0;
+      for (auto& strip : strips_[i]) {
+        strip.Start(image, left, std::min(left + kStrip, grid_w), conductances);
+        left += kStrip;
+      }
+    }
+    for (int64_t y = first; y < last; ++y) {
+      for (; limits <= std::min(y + plan_.partner_rows, shape_.h - 1); ++limits) {
+        for (; conductances <= std::min(limits + plan_.base_rows, shape_.h - 1); ++conductances)
+          MakeConductances(conductances);
+        std::copy_n(image + limits * shape_.w, shape_.w, pixels_.Row(limits));
+        MakeLimits(limits);
+      }
+      Exchange(y, dt, bank_dt, output + y * shape_.w);
+    }
+  }
+
+ private:
+  void MakeConductances(int64_t y) {
+    F* to = conductances_.Row(y);
+    for (int i = 0; i < 3; to += bank_.planes(i) * conductances_.pitch(), ++i) {
+      const bool soft = plan_.selections[i].soft != SoftFeature::kNone;
+      const bool face_x = plan_.selections[i].center == SelectCenter::kFaceX;
+      const bool face_y = plan_.selections[i].center == SelectCenter::kFaceY;
+      if (face_y && y + 1 == shape_.h) continue;
+      if (face_x) lower_.get()[shape_.w - 1] = upper_.get()[shape_.w - 1] = 0;
+      const Selected<F, int32_t> selected = {lower_.get(), upper_.get(), soft ? weight_.get() : nullptr, y};
+      for (auto& strip : strips_[i]) strip.Run(y + 1, selected);
+      kernels_.lookup(bank_.table(i), bank_.stride(i), bank_.planes(i), lower_.get(), upper_.get(), selected.weight,
+                      shape_.w, conductances_.pitch(), to);
+    }
+  }
+
+  // Sets the pointers to the conductances of the sides in which row y takes part.
+  void Gather(int64_t y) {
+    c_.clear();
+    active_.clear();
+    for (const Side& side : sides_) {
+      const int64_t base = y - side.own_y, partner = base + side.other_y;
+      if (base < 0 || base >= shape_.h || partner < 0 || partner >= shape_.h) continue;
+      c_.push_back(conductances_.Row(base) + side.plane * conductances_.pitch() - side.own_x);
+      active_.push_back(&side);
+    }
+  }
+
+  void MakeLimits(int64_t y) {
+    Gather(y);
+    partner_r_.clear();
+    for (const Side* side : active_) partner_r_.push_back(inside_.Row(0) + side->other_x - side->own_x);
+    F* limit = limits_.Row(y);
+    kernels_.limit(c_.data(), partner_r_.data(), Sides(), shape_.w, limit);
+    // No exchange with what is outside.
+    std::fill_n(limit + shape_.w, kPairsPad, F(0));
+  }
+
+  void Exchange(int64_t y, F dt, F bank_dt, F* output) {
+    Gather(y);
+    partner_r_.clear();
+    partner_u_.clear();
+    for (const Side* side : active_) {
+      const int64_t partner = y - side->own_y + side->other_y, shift = side->other_x - side->own_x;
+      partner_r_.push_back(limits_.Row(partner) + shift);
+      partner_u_.push_back(pixels_.Row(partner) + shift);
+    }
+    F* out = shape_.w % kPairsPad == 0 ? output : out_.get();
+    kernels_.exchange(c_.data(), partner_r_.data(), partner_u_.data(), Sides(), limits_.Row(y), pixels_.Row(y), dt,
+                      bank_dt, shape_.w, out);
+    if (out != output) std::copy_n(out, shape_.w, output);
+  }
+
+  int64_t Sides() const { return static_cast<int64_t>(c_.size()); }
+
+  const PairsPlan<F>& plan_;
+  const PairsBank<F>& bank_;
+  const PairsStepKernels<F>& kernels_;
+  const ImageShape shape_;
+  std::vector<Side> sides_;
+  std::deque<Strip<F, int32_t>> strips_[3];
+  Ring<F> conductances_, limits_, pixels_, inside_;
+  AlignedArray<int32_t> lower_, upper_;
+  AlignedArray<F> weight_, out_;
+  std::vector<const Side*> active_;
+  std::vector<const F*> c_, partner_r_, partner_u_;
+};
+
+template <typename F>
+void CopyTable(int64_t bins, int64_t planes, int64_t stride, const F* from, F* to) {
+  for (int64_t k = 0; k < bins; ++k) std::copy_n(from + k * planes, planes, to + k * stride);
+}
+
+}  // namespace
+
+template <typename F>
+PairsPlan<F>::PairsPlan(SelectParameters face, SelectParameters node, const std::vector<Pair>& p)
+    : selections{SelectPlan<F>(At(face, SelectCenter::kFaceX)), SelectPlan<F>(At(face, SelectCenter::kFaceY)),
+                 SelectPlan<F>(At(node, SelectCenter::kPixel))},
+      pairs(p),
+      base_rows(0),
+      partner_rows(0) {
+  for (const Pair& pair : pairs) {
+    base_rows = std::max({base_rows, std::abs(pair.ay), std::abs(pair.by)});
+    partner_rows = std::max(partner_rows, std::abs(pair.ay - pair.by));
+  }
+}
+
+template <typename F>
+PairsBank<F>::PairsBank(int64_t face_bins, int64_t face_planes, const F* face, int64_t node_bins, int64_t node_planes,
+                        const F* node)
+    : face_planes_(face_planes),
+      node_planes_(node_planes),
+      face_(face_bins * Stride(face_planes)),
+      node_(node_bins * Stride(node_planes)) {
+  CopyTable(face_bins, face_planes, Stride(face_planes), face, face_.get());
+  CopyTable(node_bins, node_planes, Stride(node_planes), node, node_.get());
+}
+
+template <typename F>
+void PairsStepRows(const PairsPlan<F>& plan, const PairsBank<F>& bank, SimdLevel level, const ImageShape& shape,
+                   const F* image, F dt, F bank_dt, int64_t begin, int64_t end, F* output) {
+  if (shape.w == 0) return;
+  const ScopedFlushSubnormals flush;
+  Stepper<F> stepper(plan, bank, level, shape);
+  const int64_t pixels = shape.h * shape.w;
+  while (begin < end) {
+    const int64_t n = begin / shape.h, first = begin - n * shape.h, last = std::min(end - n * shape.h, shape.h);
+    stepper.Run(image + n * pixels, first, last, dt, bank_dt, output + n * pixels);
+    begin = n * shape.h + last;
+  }
+}
+
+#define BLADE_INSTANTIATE(F)                                                                                          \
+  template struct PairsPlan<F>;                                                                                       \
+  template class PairsBank<F>;                                                                                        \
+  template void PairsStepRows(const PairsPlan<F>&, const PairsBank<F>&, SimdLevel, const ImageShape&, const F*, F, F, \
+                              int64_t, int64_t, F*);
+BLADE_INSTANTIATE(float)
+BLADE_INSTANTIATE(double)
+#undef BLADE_INSTANTIATE
+
+}  // namespace blade
