@@ -3,6 +3,10 @@
 Environment variables of a build:
   BLADE_TF_TENSORFLOW  `tensorflow` (default) or `tensorflow-cpu`: the distribution that the package requires.
   BLADE_TF_NATIVE      `1` (default), or `0` for a package without the native library, which needs no compiler.
+  BLADE_TF_CUDA        `auto` (default): the library for GPUs too, where nvcc is found in CUDA_HOME, on the PATH or in
+                       /usr/local/cuda, and goes on without it if it does not build; `1` insists; `0` does without.
+  BLADE_TF_XLA         `auto` (default): the library for XLA too, and goes on without it if it does not build; `1`
+                       insists; `0` does without.
   CXX, CXXFLAGS        the compiler, `g++` by default, and flags added to those of setup.py.
 """
 
@@ -52,10 +56,42 @@ def compiler() -> list[str]:
     return command
 
 
+def cuda() -> str:
+    return _switch("BLADE_TF_CUDA", ("auto", "1", "0"))
+
+
+def xla() -> str:
+    switch = _switch("BLADE_TF_XLA", ("auto", "1", "0"))
+    if native():
+        return switch
+    if switch == "1":
+        sys.exit("BLADE_TF_XLA: expected 0 or auto where BLADE_TF_NATIVE is 0, got '1'")
+    return "0"
+
+
+def nvcc() -> str | None:
+    """CUDA's compiler, or None where there is to be no library for GPUs; ends the build where one is wanted in vain."""
+    if cuda() == "0" or not native():
+        if cuda() == "1":
+            sys.exit("BLADE_TF_CUDA: expected 0 or auto where BLADE_TF_NATIVE is 0, got '1'")
+        return None
+    home = os.environ.get("CUDA_HOME")
+    places = [os.path.join(home, "bin")] if home else [os.environ.get("PATH", ""), "/usr/local/cuda/bin"]
+    found = shutil.which("nvcc", path=os.pathsep.join(places))
+    if found is None and cuda() == "1":
+        sys.exit(
+            f"blade_tf: BLADE_TF_CUDA=1, but CUDA's compiler, nvcc, was not found in {os.pathsep.join(places)}. Either "
+            "install the CUDA toolkit, or name its folder in CUDA_HOME, or unset BLADE_TF_CUDA."
+        )
+    return found
+
+
 def check() -> None:
     """Ends, before anything is downloaded, a build without a compiler or one that would bring both TensorFlows."""
     if native():
         compiler()
+    nvcc()
+    xla()
     # An isolated build hides the packages of the environment it installs into from sys.path.
     found = importlib.metadata.distributions(path=[sysconfig.get_path("purelib"), *sys.path])
     installed = sorted({d.name.lower().replace("_", "-") for d in found if d.name} & set(DISTRIBUTIONS))

@@ -155,7 +155,7 @@ class BladeFlux(keras.layers.Layer):
         self.filters_initializer = keras.initializers.get(filters_initializer)
         self.filters_regularizer = keras.regularizers.get(filters_regularizer)
         self.filters_constraint = keras.constraints.get(filters_constraint)
-        self.supports_jit = not ops.uses_native()
+        self.supports_jit = ops.compiles_with_xla()
         rows, columns = self.footprint
         for name in ("filters",) if self.tied else ("filters_x", "filters_y"):
             weight = self.add_weight(

@@ -97,7 +97,7 @@ class Blade(keras.layers.Layer):
         self.filters_initializer = keras.initializers.get(filters_initializer)
         self.filters_regularizer = keras.regularizers.get(filters_regularizer)
         self.filters_constraint = keras.constraints.get(filters_constraint)
-        self.supports_jit = not ops.uses_native()
+        self.supports_jit = ops.compiles_with_xla()
         self.filters = self.add_weight(
             name="filters",
             shape=(self.num_filters, *self.footprint),
@@ -196,7 +196,7 @@ class ConvexBlade(keras.layers.Layer):
         self.dt = _positive("dt", dt)
         self.footprint = _odd_footprint(footprint)
         self.logits_initializer = keras.initializers.get(logits_initializer) or StandingStill()
-        self.supports_jit = not ops.uses_native()
+        self.supports_jit = ops.compiles_with_xla()
         # Without autocasting: half precision is for the filters, not for the exponentials that they are made of.
         self.logits = self.add_weight(
             name="logits",

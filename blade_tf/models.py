@@ -83,7 +83,7 @@ class EvolutionModel(keras.Model):
         self.output_form = output
         self.valid_range = None if valid_range is None else (float(valid_range[0]), float(valid_range[1]))
         # Chosen here, not at the first call: it decides whether `compile` may ask for XLA.
-        self.supports_jit = not ops.uses_native()
+        self.supports_jit = ops.compiles_with_xla()
         self.built = True
 
     def _provable(self, dt: float) -> float:

@@ -10,9 +10,11 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["BUILD_INFO", "LIBRARY", "check_tensorflow", "library"]
+__all__ = ["BUILD_INFO", "GPU_LIBRARY", "LIBRARY", "XLA_LIBRARY", "check_tensorflow", "library", "xla"]
 
 LIBRARY = pathlib.Path(__file__).with_name("_blade_ops.so")
+GPU_LIBRARY = LIBRARY.with_name("_blade_ops_gpu.so")
+XLA_LIBRARY = LIBRARY.with_name("_blade_ops_xla.so")
 BUILD_INFO = pathlib.Path(__file__).with_name("_build_info.json")
 
 
@@ -61,12 +63,40 @@ def _load() -> Any:
     if "tensorflow" in info:
         check_tensorflow(info["tensorflow"], tf.__version__)
     try:
-        return tf.load_op_library(str(LIBRARY))
+        loaded = tf.load_op_library(str(LIBRARY))
     except tf.errors.NotFoundError as error:
         raise ImportError(
             f"blade_tf: {LIBRARY.name} does not load with TensorFlow {tf.__version__}; it was built against "
             f"{info.get('tensorflow', 'an unknown version')}. Reinstall blade_tf. ({error})"
         ) from error
+    _load_gpu()
+    return loaded
+
+
+def _load_beside(path: pathlib.Path, consequence: str) -> bool:
+    """Adds further kernels where they were built; whether it did."""
+    if not path.exists():
+        return False
+    try:
+        tf.load_library(str(path))
+    except tf.errors.NotFoundError as error:
+        warnings.warn(
+            f"blade_tf: {path.name} does not load, so that {consequence}. Reinstall blade_tf. ({error})",
+            stacklevel=4,
+        )
+        return False
+    return True
+
+
+def _load_gpu() -> None:
+    """Adds the kernels for GPUs; they need no GPU to be loaded."""
+    _load_beside(GPU_LIBRARY, "operations run on the CPU")
+
+
+def _load_xla() -> bool:
+    """Adds the kernels for programs that XLA compiles for the CPU."""
+    return _load_beside(XLA_LIBRARY, "XLA does not compile its operations")
 
 
 library = _load()
+xla = library is not None and _load_xla()

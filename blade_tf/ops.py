@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from blade_tf import native, stock
 
-__all__ = ["blade_filter", "blade_filter_soft", "implementation", "uses_native"]
+__all__ = ["blade_filter", "blade_filter_soft", "compiles_with_xla", "implementation", "uses_native"]
 
 FLOATS = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 
@@ -44,6 +44,19 @@ def implementation(name: Literal["native", "stock"]) -> Iterator[None]:
 def uses_native() -> bool:
     """Whether the operations called here are the native ones."""
     return native.library is not None and _chosen.get() != "stock"
+
+
+def compiles_with_xla() -> bool:
+    """Whether XLA compiles the operations called here: the stock ones do, the native ones on machines without a GPU."""
+    return not uses_native() or (native.xla and not tf.config.list_physical_devices("GPU"))
+
+
+def eager(*tensors: Any) -> bool:
+    """Whether all are tensors with values: a native operation then finds what is wrong with them by itself.
+
+    Python's checks cost more than the operation on a small image.
+    """
+    return tf.executing_eagerly() and all(isinstance(tensor, tf.Tensor) for tensor in tensors)
 
 
 def _got(tensor: tf.Tensor) -> str:
@@ -108,7 +121,7 @@ def blade_filter(image: Any, filters: Any, selection: Any) -> tf.Tensor:
     Args:
       image: float16, bfloat16, float32 or float64 [N, H, W, C].
       filters: [K, R, S] of the image's dtype, R and S at least 1.
-      selection: int32 [N, H, W], values in [0, K).
+      selection: int32 or uint8 [N, H, W], values in [0, K).
 
     Returns:
       A tensor of the image's shape and dtype.
@@ -121,16 +134,20 @@ def blade_filter(image: Any, filters: Any, selection: Any) -> tf.Tensor:
 
     Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), eqs 2.1 and 2.9.
     """
+    if eager(image, filters, selection) and uses_native():
+        with contextlib.suppress(tf.errors.InvalidArgumentError):  # the checks below know what is wrong
+            return native.library.blade_filter(image=image, filters=filters, selection=selection)
     image = image_tensor(image)
     filters = filters_tensor(filters, image)
     selection = tf.convert_to_tensor(selection)
-    if selection.dtype != tf.int32:
-        raise TypeError(f"selection: expected int32 [N, H, W], {_got(selection)}")
-    _check_rank("selection", selection, "int32 [N, H, W]", 3)
+    if selection.dtype not in (tf.int32, tf.uint8):
+        raise TypeError(f"selection: expected int32 or uint8 [N, H, W], {_got(selection)}")
+    form = f"{selection.dtype.name} [N, H, W]"
+    _check_rank("selection", selection, form, 3)
     if not selection.shape.is_compatible_with(image.shape[:3]):
-        raise ValueError(f"selection: expected int32 [N, H, W] = {list(image.shape[:3])}, {_got(selection)}")
+        raise ValueError(f"selection: expected {form} = {list(image.shape[:3])}, {_got(selection)}")
     if not uses_native():
-        return stock.blade_filter(image, filters, selection)
+        return stock.blade_filter(image, filters, tf.cast(selection, tf.int32))
     return native.library.blade_filter(image=image, filters=filters, selection=selection)
 
 

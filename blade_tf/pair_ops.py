@@ -182,8 +182,8 @@ def blade_pairs_step(
     """A step of explicit Euler of conservative pairs in one native operation, which keeps what it needs in the caches.
 
     `output = image + dt (blade_exchange(image, c, pairs) / bank_dt)`, bit for bit, with the conductances c that
-    `blade_lookup` takes from the first bank by the selections at the x-faces and the y-faces, and from the second one by
-    that at the pixels. The backward pass computes them again: of a step only the image is kept.
+    `blade_lookup` takes from the first bank by the selections at the x-faces and the y-faces, and from the second one
+    by that at the pixels. The backward pass computes them again: of a step only the image is kept.
 
     Args:
       image: float32 or float64 [N, H, W, 1].

@@ -125,7 +125,7 @@ class BladePairs(keras.layers.Layer):
         start = keras.initializers.Constant
         self.face_initializer = keras.initializers.get(face_initializer or start(math.log(0.02)))
         self.node_initializer = keras.initializers.get(node_initializer or start(math.log(0.01)))
-        self.supports_jit = not ops.uses_native()
+        self.supports_jit = ops.compiles_with_xla()
         self.face = self.add_weight(
             name="face", shape=(self.face_bins, len(self._geometry.around_face)), initializer=self.face_initializer
         )

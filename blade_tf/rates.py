@@ -45,7 +45,7 @@ class Rate(keras.layers.Layer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"autocast": False} | kwargs)
-        self.supports_jit = not ops.uses_native()
+        self.supports_jit = ops.compiles_with_xla()
 
     @property
     def bank(self) -> dict[str, keras.Variable]:
@@ -107,6 +107,9 @@ class BladeRate(Rate):
     def euler(self, dt: Any) -> Callable[[tf.Tensor], tf.Tensor]:
         """The step of explicit Euler; `blade_tf.blade_step` where the selection is of that kind."""
         plain = super().euler(dt)
+        # What overrides a part is to be asked.
+        if type(self) is not BladeRate or type(self.blade) not in (Blade, ConvexBlade):
+            return plain
 
         def step(u: tf.Tensor) -> tf.Tensor:
             parameters = self.selection.step_parameters(u)
@@ -243,11 +246,13 @@ class PairsRate(Rate):
     def euler(self, dt: Any) -> Callable[[tf.Tensor], tf.Tensor]:
         """The step of explicit Euler; `blade_tf.pair_ops.blade_pairs_step` for one channel in the layer's precision."""
         plain = super().euler(dt)
-        fused = all(type(selection) is Selection for selection in self.selections)
+        known = type(self) is PairsRate and type(self.pairs) is BladePairs
+        if not known or any(type(selection) is not Selection for selection in self.selections):
+            return plain
 
         def step(u: tf.Tensor) -> tf.Tensor:
             precise = u.dtype in (tf.float32, tf.float64) and u.dtype.name == self.pairs.compute_dtype
-            if not (fused and precise and u.shape[-1] == 1 and ops.uses_native()):
+            if not (precise and u.shape[-1] == 1 and ops.uses_native()):
                 return plain(u)
             banks, selections = self.pairs.conductances(u.dtype), (self.face.parameters, self.node.parameters)
             return blade_pairs_step(u, banks, dt, self.pairs.dt, self.pairs.coupled, selections)

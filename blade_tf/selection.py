@@ -156,7 +156,7 @@ class Selection(keras.layers.Layer):
         self.soft = soft
         self.centers = [float(m) for m in centers]
         self.luma = luma
-        self.supports_jit = not ops.uses_native()
+        self.supports_jit = ops.compiles_with_xla()
         self.num_bins = self.parameters.num_bins
         """The number of values that the selection takes, and of filters that a bank needs."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,14 @@ import tensorflow as tf
 from blade_tf import native, ops, select_ops
 
 __all__ = ["blade_step"]
+
+
+def _native_step(
+    image: tf.Tensor, filters: tf.Tensor, dt: tf.Tensor, parameters: select_ops.SelectParameters
+) -> tf.Tensor:
+    arguments = {key: value for key, value in parameters.native_arguments.items() if key != "center"}
+    index = tf.uint8 if parameters.num_bins <= 256 else tf.int32
+    return native.library.blade_step(image=image, filters=filters, dt=dt, Tsel=index, **arguments).output
 
 
 def blade_step(
@@ -48,23 +57,28 @@ def blade_step(
 
     Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), section 2.
     """
-    image = ops.image_tensor(image)
-    filters = ops.filters_tensor(filters, image)
-    dt = tf.cast(dt, image.dtype) if tf.is_tensor(dt) else tf.convert_to_tensor(dt, image.dtype)
-    if dt.shape.rank not in (None, 0):
-        raise ValueError(f"dt: expected a scalar, got {list(dt.shape)}")
     parameters = select_ops.parameters(
         orientations, strength_thresholds, coherence_thresholds, intensity_thresholds, rho
     )
-    bins, have = parameters.num_bins, filters.shape[0] if filters.shape.rank == 3 else None
+    bins = parameters.num_bins
+    if ops.eager(image, filters, dt) and ops.uses_native():
+        with contextlib.suppress(tf.errors.InvalidArgumentError):  # the checks below know what is wrong
+            return _native_step(image, filters, dt, parameters)
+    image = ops.image_tensor(image)
+    filters = ops.filters_tensor(filters, image)
+    try:
+        dt = tf.cast(dt, image.dtype) if tf.is_tensor(dt) else tf.convert_to_tensor(dt, image.dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"dt: expected a number, got {dt!r}") from error
+    if dt.shape.rank not in (None, 0):
+        raise ValueError(f"dt: expected a scalar, got {list(dt.shape)}")
+    have = filters.shape[0] if filters.shape.rank == 3 else None
     if have is not None and have < bins:
         raise ValueError(f"filters: expected at least {bins}, one for each combination of features, got {have}")
     if not ops.uses_native():
         selection = select_ops.select(image, parameters)
         return image + dt * ops.blade_filter(image, filters, selection)
-    arguments = {key: value for key, value in parameters.native_arguments.items() if key != "center"}
-    index = tf.uint8 if bins <= 256 else tf.int32
-    return native.library.blade_step(image=image, filters=filters, dt=dt, Tsel=index, **arguments).output
+    return _native_step(image, filters, dt, parameters)
 
 
 @tf.RegisterGradient("BladeStep")
@@ -74,7 +88,7 @@ def _blade_step_grad(
     image, filters, dt = op.inputs
     selection = op.outputs[1]
     # The image's own share is one more tap of every filter.
-    rows, columns = tf.unstack(tf.shape(filters)[1:])
+    rows, columns = tf.unstack(tf.shape(filters)[1:], num=2)
     centre = tf.one_hot((rows - 1) // 2 * columns + (columns - 1) // 2, rows * columns, dtype=filters.dtype)
     taps = dt * filters + tf.reshape(centre, [1, rows, columns])
     image_grad = native.library.blade_filter_grad_image(filters=taps, selection=selection, grad=grad)

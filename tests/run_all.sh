@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 venv=${BLADE_TF_VENV:-.venv-test}
 export BLADE_TF_TENSORFLOW=${BLADE_TF_TENSORFLOW:-tensorflow-cpu}
-export BLADE_TF_NATIVE=1 TF_CPP_MIN_LOG_LEVEL=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+export BLADE_TF_NATIVE=1 BLADE_TF_XLA=1 TF_CPP_MIN_LOG_LEVEL=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 section() {
     printf '\n=== %s (at %d s)\n' "$*" "$SECONDS"

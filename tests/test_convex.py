@@ -5,7 +5,7 @@ import scipy.special
 import tensorflow as tf
 
 import blade_tf
-from blade_tf import layers, native
+from blade_tf import layers
 
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
 
@@ -274,13 +274,6 @@ def test_saved_models_are_the_same(tmp_path):
     arrays = [adversaries(names=["noise"]), np.full((1, 19, 26), 3, np.int32)]
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded(arrays), layer(*arrays), rtol=0, atol=1e-6)
-
-
-@pytest.mark.skipif(native.library is None, reason="blade_tf was installed without its native library")
-def test_xla_is_asked_for_only_without_native_operations():
-    assert not blade_tf.ConvexBlade(1, 1.0).supports_jit
-    with blade_tf.implementation("stock"):
-        assert blade_tf.ConvexBlade(1, 1.0).supports_jit
 
 
 @pytest.mark.parametrize(

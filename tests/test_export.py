@@ -69,7 +69,7 @@ def test_any_steps_and_dt(saved, model):
 
 def test_only_the_native_export_has_operations_of_its_own(saved):
     own = {name for name in operations(saved) if name.startswith("Blade")}
-    assert own == (set() if saved.name == "portable" else {"BladeFilter", "BladeSelect"})
+    assert own == (set() if saved.name == "portable" else {"BladeStep"})
 
 
 def test_both_exports_agree(workdir, saved, model, tmp_path):

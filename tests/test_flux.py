@@ -372,13 +372,6 @@ def test_config_round_trip():
     np.testing.assert_allclose(sum(copy.losses), 0.25 * total, rtol=1e-6)
 
 
-@needs_native
-def test_xla_is_asked_for_only_without_native_operations():
-    assert not blade_tf.BladeFlux(1).supports_jit
-    with blade_tf.implementation("stock"):
-        assert blade_tf.BladeFlux(1).supports_jit
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

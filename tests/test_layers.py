@@ -4,7 +4,6 @@ import pytest
 import tensorflow as tf
 
 import blade_tf
-from blade_tf import native
 
 POLICIES = {"mixed_float16": ("float16", 2.0**-11), "mixed_bfloat16": ("bfloat16", 2.0**-8)}
 
@@ -147,13 +146,6 @@ def test_regularizer_and_constraint_act_on_the_bank():
     assert np.all(layer.filters.numpy() >= 0)
     assert np.any(layer.filters.numpy() > 0)
     assert np.any(filters < 0)
-
-
-@pytest.mark.skipif(native.library is None, reason="blade_tf was installed without its native library")
-def test_xla_is_asked_for_only_without_native_operations():
-    assert not blade_tf.Blade(1).supports_jit
-    with blade_tf.implementation("stock"):
-        assert blade_tf.Blade(1).supports_jit
 
 
 @pytest.mark.parametrize(

@@ -565,6 +565,38 @@ def test_the_first_selection_out_of_range_is_named(value):
             gradient()
 
 
+@needs_native
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("footprint", [(5, 5), (3, 4)])
+def test_native_selections_of_one_byte_give_the_same(footprint, dtype):
+    """They are what the step keeps for its gradient."""
+    image, filters, selection = case((2, 9, 261, 3), (256, *footprint))
+    image, filters, library = tf.cast(image, dtype), tf.cast(filters, dtype), native.library
+    both = []
+    for index in (selection, selection.astype(np.uint8)):
+        output = library.blade_filter(image=image, filters=filters, selection=index)
+        both.append([output, ops._grad_image(filters, index, image), ops.grad_filters(image, index, image, filters)])
+    for found, expected in zip(*both, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@needs_native
+@pytest.mark.parametrize(("filters", "value"), [(5, 5), (5, 255), (255, 255)])
+def test_the_first_byte_out_of_range_is_named(filters, value):
+    selection = np.zeros((2, 20, 300), np.uint8)
+    selection[1, 7, 299] = selection[1, 8, 0] = value
+    image, bank = np.zeros((2, 20, 300, 1), np.float32), np.zeros((filters, 5, 5), np.float32)
+    for operation in (
+        lambda: native.library.blade_filter(image=image, filters=bank, selection=selection),
+        lambda: ops._grad_image(bank, selection, image),
+        lambda: ops.grad_filters(image, selection, image, bank),
+    ):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=rf"expected values in \[0, {filters}\), got {value} at \[1, 7, 299\]"
+        ):
+            operation()
+
+
 @BOTH
 @pytest.mark.parametrize(("filters", "value"), [(5, 5), (5, -1), (0, 0)])
 def test_a_selection_out_of_range_is_an_error(filters, value, implementation):

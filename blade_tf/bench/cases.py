@@ -118,7 +118,7 @@ def _functions(inputs: Inputs) -> dict[str, Callable[[tf.Tensor], Any]]:
         "gradient to the filters": lambda u: lib.blade_filter_grad_filters(
             image=u, selection=inputs.selection, grad=inputs.grad, filters_shape=shape
         ),
-        "step": lambda u: step(u, inputs.filters, inputs.dt, **inputs.parameters),
+        "step": lambda u: step_ops.blade_step(u, inputs.filters, inputs.dt, **inputs.parameters),
     }
 
 

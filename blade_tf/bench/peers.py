@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import ops, pdes, select_ops
+from blade_tf import ops, pdes, select_ops, step_ops
 from blade_tf.bench import cases, check, halide_peer, numba_peer
 from blade_tf.bench.inputs import Inputs
 
@@ -86,7 +86,7 @@ def _stock(inputs: Inputs, by: str, xla: bool) -> list[cases.Case]:
             share,
         ),
         "filter and both gradients": (gradients, (u, filters, grad), lambda: gradients(u, filters, grad), 0.0),
-        "step": (step, (u,), lambda: cases.step(u, filters, inputs.dt, **inputs.parameters), share),
+        "step": (step, (u,), lambda: step_ops.blade_step(u, filters, inputs.dt, **inputs.parameters), share),
         CLASSICAL: (classical(inputs), (u,), lambda: classical(inputs)(u), 0.0),
     }
     return [_graph(what, by, xla, inputs, *parts) for what, parts in functions.items()]

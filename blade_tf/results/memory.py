@@ -20,7 +20,7 @@ __all__ = ["Memory", "digest_of_images", "digest_of_model", "digest_of_program",
 log = logging.getLogger("blade_tf")
 
 # Parts of the program that show results and do not make them.
-SHOWING = {"card.py", "cli", "demo.py", "figures.py", "report", "text.py", "verdicts.py"}
+SHOWING = {"bench", "card.py", "cli", "demo.py", "figures.py", "report", "text.py", "verdicts.py"}
 
 
 class Memory:

@@ -93,12 +93,11 @@ int64_t FilterRows(const FilterBank<T>& bank, const ImageShape& shape, const T* 
   return kSelectionInRange;
 }
 
-#define BLADE_INSTANTIATE(T)                                                                                     \
-  template class FilterBank<T>;                                                                                  \
+#define BLADE_INSTANTIATE(T)                                                                                       \
+  template class FilterBank<T>;                                                                                    \
   template int64_t FilterRows(const FilterBank<T>&, const ImageShape&, const T*, const int32_t*, int64_t, int64_t, \
-                              T*);                                                                               \
-  template int64_t FilterRows(const FilterBank<T>&, const ImageShape&, const T*, const uint8_t*, int64_t, int64_t, \
-                              T*);
+                              T*);                                                                                 \
+  template int64_t FilterRows(const FilterBank<T>&, const ImageShape&, const T*, const uint8_t*, int64_t, int64_t, T*);
 BLADE_INSTANTIATE(Half)
 BLADE_INSTANTIATE(BFloat16)
 BLADE_INSTANTIATE(float)

@@ -20,8 +20,8 @@
 // exact adjoint of that. A footprint of odd size is centred on its pixel; one of even size S covers x - S / 2 + 1 to x
 // + S / 2 and is centred on the face x + 1 / 2.
 //
-// T is Half, BFloat16, float or double; Half and BFloat16 are computed and accumulated in float and rounded once. S, the
-// type of the selection, is int32_t or uint8_t. Any size may be 0 or 1, but r and s are at least 1.
+// T is Half, BFloat16, float or double; Half and BFloat16 are computed and accumulated in float and rounded once. S,
+// the type of the selection, is int32_t or uint8_t. Any size may be 0 or 1, but r and s are at least 1.
 //
 // Threads: the functions below work on rows [begin, end) of the n * h rows and may run at the same time on disjoint
 // ranges, which must not be empty. Their results are the same, bit for bit, for any partition into ranges. They depend
@@ -77,6 +77,11 @@ int64_t FilterRows(const FilterBank<T>& bank, const ImageShape& shape, const T* 
 template <typename T, typename S>
 int64_t FilterGradImageRows(const FilterBank<T>& bank, const ImageShape& shape, const S* selection, const T* grad,
                             int64_t begin, int64_t end, T* image_grad);
+
+// In float, at most so many products are added to a sum before it is added to one in double: a bound of the error
+// relative to the sum of their magnitudes.
+constexpr int64_t kGradFiltersTerms = 4096;
+constexpr double kGradFiltersError = static_cast<double>(kGradFiltersTerms) / (1 << 24);
 
 // The gradient to the filters is summed over blocks of rows, then over blocks. Their number depends on the shapes
 // alone.

@@ -11,8 +11,6 @@ namespace {
 
 constexpr int64_t kMaxBlocks = 64;
 constexpr int64_t kBlockPixels = 65536;
-// Of a row in tables of F, before they are added to totals in double.
-constexpr int64_t kTermsInTables = 4096;
 
 // FilterGradFiltersRows by PairKernels, for `sums` of zeros.
 template <typename T, typename S>
@@ -36,6 +34,7 @@ int64_t GradFiltersPairs(const PairKernels<ComputeOf<T>>& kernels, int64_t k, co
           wrong = FirstWrongRow(selection, top + first, top + last, w, k);
           return false;
         }
+        if (shape.c == 1) continue;
         const int64_t next = top + y + j + 2;
         PrefetchRow(selection, next, end, w, x, n);
         PrefetchRow(image, next + 2, shape.rows(), w * shape.c, x * shape.c, n * shape.c);
@@ -48,7 +47,7 @@ int64_t GradFiltersPairs(const PairKernels<ComputeOf<T>>& kernels, int64_t k, co
         kernels.pack(rows, x - 2, n + 4, w, packed.get());
         kernels.scatter_to_tables(packed.get(), values, offset, n, k, tables.get());
         terms += n;
-        if (terms < kTermsInTables) continue;
+        if (terms + kRun <= kGradFiltersTerms) continue;
         kernels.move_to_totals(k, tables.get(), sums);
         terms = 0;
       }

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cc/blade/host_device.h"
+
 namespace blade {
 
 // Storage types, bit for bit IEEE 754 binary16 and the upper half of binary32: other types of that layout can be cast
@@ -15,13 +17,13 @@ struct BFloat16 {
   uint16_t bits;
 };
 
-inline uint32_t FloatBits(float value) {
+BLADE_HOST_DEVICE inline uint32_t FloatBits(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof(bits));
   return bits;
 }
 
-inline float FloatFromBits(uint32_t bits) {
+BLADE_HOST_DEVICE inline float FloatFromBits(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof(value));
   return value;
@@ -31,7 +33,7 @@ inline float FloatFromBits(uint32_t bits) {
 // or a result that matters, so that they are right in flush-to-zero mode too. They have no branches, so that loops
 // vectorise.
 
-inline float ToFloat(Half half) {
+BLADE_HOST_DEVICE inline float ToFloat(Half half) {
   const uint32_t magnitude = half.bits & 0x7fffu;
   const uint32_t normal = (magnitude << 13) + (112u << 23);
   const uint32_t infinite = normal + (112u << 23);
@@ -40,9 +42,11 @@ inline float ToFloat(Half half) {
   return FloatFromBits(bits | (half.bits & 0x8000u) << 16);
 }
 
-inline float ToFloat(BFloat16 value) { return FloatFromBits(static_cast<uint32_t>(value.bits) << 16); }
+BLADE_HOST_DEVICE inline float ToFloat(BFloat16 value) {
+  return FloatFromBits(static_cast<uint32_t>(value.bits) << 16);
+}
 
-inline Half ToHalf(float value) {
+BLADE_HOST_DEVICE inline Half ToHalf(float value) {
   const uint32_t bits = FloatBits(value);
   const uint32_t magnitude = bits & 0x7fffffffu;
   // Adding 1/2 makes the unit in the last place 2^-24, the spacing of subnormal halves.
@@ -53,7 +57,7 @@ inline Half ToHalf(float value) {
   return Half{static_cast<uint16_t>(half | (bits >> 16 & 0x8000u))};
 }
 
-inline BFloat16 ToBFloat16(float value) {
+BLADE_HOST_DEVICE inline BFloat16 ToBFloat16(float value) {
   const uint32_t bits = FloatBits(value);
   const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   const uint32_t nan = bits >> 16 | 0x40u;
@@ -64,22 +68,22 @@ inline BFloat16 ToBFloat16(float value) {
 template <typename T>
 struct Storage {
   using Compute = T;
-  static T Load(T value) { return value; }
-  static T Store(T value) { return value; }
+  BLADE_HOST_DEVICE static T Load(T value) { return value; }
+  BLADE_HOST_DEVICE static T Store(T value) { return value; }
 };
 
 template <>
 struct Storage<Half> {
   using Compute = float;
-  static float Load(Half value) { return ToFloat(value); }
-  static Half Store(float value) { return ToHalf(value); }
+  BLADE_HOST_DEVICE static float Load(Half value) { return ToFloat(value); }
+  BLADE_HOST_DEVICE static Half Store(float value) { return ToHalf(value); }
 };
 
 template <>
 struct Storage<BFloat16> {
   using Compute = float;
-  static float Load(BFloat16 value) { return ToFloat(value); }
-  static BFloat16 Store(float value) { return ToBFloat16(value); }
+  BLADE_HOST_DEVICE static float Load(BFloat16 value) { return ToFloat(value); }
+  BLADE_HOST_DEVICE static BFloat16 Store(float value) { return ToBFloat16(value); }
 };
 
 template <typename T>

@@ -60,17 +60,26 @@ BLADE_TARGET bool Offsets(const S* selection, int64_t n, int64_t k, uint32_t* of
 // Between 6 rows of 16 columns and 6 packed vectors, by way of pairs of rows of 8 columns: value p of column x of the
 // packed vectors, in twos, is pair p of rows.
 struct Interleave {
-  int32_t low[16], high[16];    // of two rows: columns 0 .. 7 in twos, 8 .. 15
-  int32_t even[16], odd[16];    // the inverse
-  int64_t first[6][8];          // of packed vector v: from pairs 0 and 1
-  int64_t second[6][8];         // and 2,
-  __mmask8 from_second[6];      // where this is set
-  int64_t back_first[6][8];     // of pair p of columns 8 h .. 8 h + 7, at 2 p + h: from packed vectors 3 h and 3 h + 1
-  int64_t back_second[6][8];    // and 3 h + 2,
+  int32_t low[16], high[16];     // of two rows: columns 0 .. 7 in twos, 8 .. 15
+  int32_t even[16], odd[16];     // the inverse
+  int64_t first[6][8];           // of packed vector v: from pairs 0 and 1
+  int64_t second[6][8];          // and 2,
+  __mmask8 from_second[6];       // where this is set
+  int64_t back_first[6][8];      // of pair p of columns 8 h .. 8 h + 7, at 2 p + h: from packed vectors 3 h and 3 h + 1
+  int64_t back_second[6][8];     // and 3 h + 2,
   __mmask8 back_from_second[6];  // where this is set
 
   constexpr Interleave()
-      : low(), high(), even(), odd(), first(), second(), from_second(), back_first(), back_second(), back_from_second() {
+      : low(),
+        high(),
+        even(),
+        odd(),
+        first(),
+        second(),
+        from_second(),
+        back_first(),
+        back_second(),
+        back_from_second() {
     for (int i = 0; i < 16; ++i) {
       low[i] = i / 2 + 16 * (i % 2);
       high[i] = 8 + low[i];
@@ -97,10 +106,8 @@ BLADE_INLINE __m512 Permute(__m512 a, const int32_t* index, __m512 b) {
 
 // Twos of lanes of a and b by `first`, but of c by `second` where the mask is set.
 BLADE_INLINE __m512 Twos(__m512 a, __m512 b, __m512 c, const int64_t* first, const int64_t* second, __mmask8 mask) {
-  const __m512d ab =
-      _mm512_permutex2var_pd(_mm512_castps_pd(a), _mm512_loadu_si512(first), _mm512_castps_pd(b));
-  return _mm512_castpd_ps(
-      _mm512_mask_permutexvar_pd(ab, mask, _mm512_loadu_si512(second), _mm512_castps_pd(c)));
+  const __m512d ab = _mm512_permutex2var_pd(_mm512_castps_pd(a), _mm512_loadu_si512(first), _mm512_castps_pd(b));
+  return _mm512_castpd_ps(_mm512_mask_permutexvar_pd(ab, mask, _mm512_loadu_si512(second), _mm512_castps_pd(c)));
 }
 
 BLADE_TARGET void Pack(const float* const* rows, int64_t first, int64_t n, int64_t width, float* packed) {
@@ -143,7 +150,8 @@ BLADE_TARGET void UnpackAdd(const float* packed, int64_t n, float* const* rows) 
     }
     const __mmask16 mask = static_cast<__mmask16>(n - x >= kLanes ? 0xFFFF : (1u << (n - x)) - 1);
     for (int64_t i = 0; i < kPairRows; ++i) {
-      const __m512 sum = Permute(pairs[i / 2 * 2], i % 2 == 0 ? kInterleave.even : kInterleave.odd, pairs[i / 2 * 2 + 1]);
+      const __m512 sum =
+          Permute(pairs[i / 2 * 2], i % 2 == 0 ? kInterleave.even : kInterleave.odd, pairs[i / 2 * 2 + 1]);
       _mm512_mask_storeu_ps(rows[i] + x, mask, _mm512_add_ps(_mm512_maskz_loadu_ps(mask, rows[i] + x), sum));
     }
   }
@@ -254,14 +262,14 @@ BLADE_INLINE void AddColumn(const float* filter0, const float* filter1, float gr
   }
 }
 
-BLADE_TARGET void ScatterToPacked(const float* const* grad, const float* const* tables,
-                                  const uint32_t* const* offsets, int64_t n, float* packed) {
+BLADE_TARGET void ScatterToPacked(const float* const* grad, const float* const* tables, const uint32_t* const* offsets,
+                                  int64_t n, float* packed) {
   const float *table0 = tables[0], *table1 = tables[1], *grad0 = grad[0], *grad1 = grad[1];
   const uint32_t *offset0 = offsets[0], *offset1 = offsets[1];
   __m512 sums[5];
   for (__m512& sum : sums) sum = _mm512_setzero_ps();
   for (int64_t x = 0; x < n; x += kGroup) {
-#define BLADE_COLUMN(i)                                                                                             \
+#define BLADE_COLUMN(i) \
   AddColumn<i>(At(table0, offset0[x + i]), At(table1, offset1[x + i]), grad0[x + i], grad1[x + i], sums)
     BLADE_COLUMN(0);
     BLADE_COLUMN(1);
@@ -345,7 +353,9 @@ BLADE_TARGET void ScatterToTables(const float* packed, const float* const* grad,
   ScatterRows<3>(packed, grad, offsets, n, k, tables);
 }
 
-BLADE_INLINE void AddTo(double* to, __m256 v) { _mm512_storeu_pd(to, _mm512_add_pd(_mm512_loadu_pd(to), _mm512_cvtps_pd(v))); }
+BLADE_INLINE void AddTo(double* to, __m256 v) {
+  _mm512_storeu_pd(to, _mm512_add_pd(_mm512_loadu_pd(to), _mm512_cvtps_pd(v)));
+}
 
 BLADE_TARGET void MoveToTotals(int64_t k, float* tables, double* totals) {
   for (int64_t row = 0; row < 2; ++row) {
@@ -367,8 +377,8 @@ BLADE_TARGET void MoveToTotals(int64_t k, float* tables, double* totals) {
 
 }  // namespace
 
-const PairKernels<float> kAvx512Pair = {Offsets<int32_t>, Offsets<uint8_t>, Pack, UnpackAdd,
-                                        Dot,              Update,           ScatterToPacked, ScatterToTables, MoveToTotals};
+const PairKernels<float> kAvx512Pair = {Offsets<int32_t>, Offsets<uint8_t>, Pack,        UnpackAdd, Dot, Update,
+                                        ScatterToPacked,  ScatterToTables,  MoveToTotals};
 
 }  // namespace blade
 

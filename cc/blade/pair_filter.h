@@ -42,6 +42,8 @@ class PairFilter {
             wrong = FirstWrongRow(selection, top + first, top + last, w, k);
             return false;
           }
+          // The processor sees by itself what one channel alone will need.
+          if (channels == 1) continue;
           PrefetchRow(selection, next, end, w, x, n);
           PrefetchRow(image_, next + 2, shape_.rows(), w * channels, x * channels, n * channels);
           PrefetchRow(output, next, end, w * channels, x * channels, n * channels);
@@ -64,8 +66,7 @@ class PairFilter {
         for (int64_t j = 0; j < 2; ++j) {
           if (!wanted(j)) continue;
           const int64_t at = ((top + y + j) * w + x) * channels;
-          if (!kDirect || channels > 1)
-            JoinPixels(planes_.get() + j * channels * kRun, kRun, n, channels, output + at);
+          if (!kDirect || channels > 1) JoinPixels(planes_.get() + j * channels * kRun, kRun, n, channels, output + at);
           if (dt == nullptr) continue;
           if constexpr (kDirect) {
             kernels.update(image_ + at, *dt, n * channels, output + at);

@@ -17,10 +17,10 @@ namespace blade {
 // likewise, kPairStride values apart, in two tables, one a row, zeros in the gaps; in sums over a footprint the gaps
 // are left out, so that a NaN or an infinity there stays outside.
 //
-// `offsets` say where in a table, in bytes, each pixel's filter begins. A table of filters ends with one more, number k,
-// of zeros, for pixels that do not count. Arrays of n pixels are readable, and `packed` and `offsets` writable, up to
-// the next multiple of kPairColumns columns. Results depend on the level and on a pixel's column within the run, not on
-// the pixels around it.
+// `offsets` say where in a table, in bytes, each pixel's filter begins. A table of filters ends with one more, number
+// k, of zeros, for pixels that do not count. Arrays of n pixels are readable, and `packed` and `offsets` writable, up
+// to the next multiple of kPairColumns columns. Results depend on the level and on a pixel's column within the run, not
+// on the pixels around it.
 constexpr int64_t kPairRows = 6, kPairStride = 32, kPairTaps = 25, kPairColumns = 16;
 constexpr int64_t PairTap(int64_t r, int64_t s) { return 6 * s + r; }
 
@@ -46,8 +46,8 @@ struct PairKernels {
   void (*scatter_to_packed)(const F* const* grad, const F* const* tables, const uint32_t* const* offsets, int64_t n,
                             F* packed);
 
-  // tables[j * k + selection] += footprint times grad at each pixel of row j. `grad` is null for a row that is left out.
-  // Leaves anything in the gaps.
+  // tables[j * k + selection] += footprint times grad at each pixel of row j. `grad` is null for a row that is left
+  // out. Leaves anything in the gaps.
   void (*scatter_to_tables)(const F* packed, const F* const* grad, const uint32_t* const* offsets, int64_t n, int64_t k,
                             F* tables);
 

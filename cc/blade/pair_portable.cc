@@ -5,6 +5,7 @@ namespace blade {
 template <>
 const PairKernels<float>* GetPairKernels(SimdLevel level) {
 #ifdef BLADE_X86
+  if (level == SimdLevel::kAvx2) return &kAvx2Pair;
   if (level == SimdLevel::kAvx512) return &kAvx512Pair;
 #endif
   static_cast<void>(level);

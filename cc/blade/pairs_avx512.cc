@@ -32,9 +32,9 @@ BLADE_INLINE __m512 FourPixels(const float* table, int64_t stride, const int32_t
 // Lane l of quarter q is value 4 q + kLane.
 template <int kLane>
 BLADE_INLINE __m512 Spread(__m512 weight) {
-  const __m512i lanes = _mm512_setr_epi32(kLane, kLane, kLane, kLane, 4 + kLane, 4 + kLane, 4 + kLane, 4 + kLane,
-                                          8 + kLane, 8 + kLane, 8 + kLane, 8 + kLane, 12 + kLane, 12 + kLane,
-                                          12 + kLane, 12 + kLane);
+  const __m512i lanes =
+      _mm512_setr_epi32(kLane, kLane, kLane, kLane, 4 + kLane, 4 + kLane, 4 + kLane, 4 + kLane, 8 + kLane, 8 + kLane,
+                        8 + kLane, 8 + kLane, 12 + kLane, 12 + kLane, 12 + kLane, 12 + kLane);
   return _mm512_permutexvar_ps(lanes, weight);
 }
 

@@ -14,8 +14,8 @@ constexpr int64_t kPairsPad = 16;
 // The inner loops of PairsStepRows over n pixels of a row.
 template <typename F>
 struct PairsStepKernels {
-  // out[p * pitch + x] = table[lower, p] + weight (table[upper, p] - table[lower, p]), or table[lower, p] where `weight`
-  // is null. `table` is [k, stride], stride a multiple of 4, aligned to it.
+  // out[p * pitch + x] = table[lower, p] + weight (table[upper, p] - table[lower, p]), or table[lower, p] where
+  // `weight` is null. `table` is [k, stride], stride a multiple of 4, aligned to it.
   void (*lookup)(const F* table, int64_t stride, int64_t planes, const int32_t* lower, const int32_t* upper,
                  const F* weight, int64_t n, int64_t pitch, F* out);
 

@@ -12,7 +12,8 @@
 
 namespace blade {
 
-// The greatest offset of a pair in columns; both of its offsets lie on different sides of 0, or at it, in each direction.
+// The greatest offset of a pair in columns; both of its offsets lie on different sides of 0, or at it, in each
+// direction.
 constexpr int64_t kGreatestPairReach = 7;
 
 // The selections and the pairs of a step, made once, then read by all threads. Planes of the pairs are those of the

@@ -1,6 +1,6 @@
-// The arithmetic of a step of conservative pairs, written once with the compiler's vectors. No include guard: one source
-// file a level includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes. -ffp-contract=off keeps
-// the levels equal, bit for bit.
+// The arithmetic of a step of conservative pairs, written once with the compiler's vectors. No include guard: one
+// source file a level includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes.
+// -ffp-contract=off keeps the levels equal, bit for bit.
 
 #include <cstring>
 
@@ -43,38 +43,64 @@ BLADE_TARGET void Lookup(const F* table, int64_t stride, int64_t planes, const i
   }
 }
 
+// Sums over the sides are taken for that many vectors at a time: a sum alone would wait for one addition after the
+// other.
+constexpr int64_t kAtATime = 4;
+
 // kBorder: some partners are outside of the image.
-template <bool kBorder, typename F>
-BLADE_INLINE void LimitVector(const F* const* c, const F* const* inside, int64_t sides, int64_t x, F* limit) {
+template <int64_t kVectors, bool kBorder, typename F>
+BLADE_INLINE void LimitVectors(const F* const* c, const F* const* inside, int64_t sides, int64_t x, F* limit) {
   const LanesOf<F> one = LanesOf<F>{} + F(1);
-  LanesOf<F> sum = {};
-  for (int64_t s = 0; s < sides; ++s) sum += kBorder ? Load(c[s] + x) * Load(inside[s] + x) : Load(c[s] + x);
-  Save(one / (sum > one ? sum : one), limit + x);
+  LanesOf<F> sum[kVectors] = {};
+  for (int64_t s = 0; s < sides; ++s) {
+    for (int64_t v = 0; v < kVectors; ++v) {
+      const int64_t at = x + v * kLanes<F>;
+      sum[v] += kBorder ? Load(c[s] + at) * Load(inside[s] + at) : Load(c[s] + at);
+    }
+  }
+  for (int64_t v = 0; v < kVectors; ++v) Save(one / (sum[v] > one ? sum[v] : one), limit + x + v * kLanes<F>);
 }
 
 template <typename F>
 BLADE_TARGET void Limit(const F* const* c, const F* const* inside, int64_t sides, int64_t n, F* limit) {
-  for (int64_t x = 0; x < n; x += kLanes<F>) {
-    if (x >= kPairsPad && x + kLanes<F> + kPairsPad <= n) {
-      LimitVector<false>(c, inside, sides, x, limit);
+  constexpr int64_t kStep = kAtATime * kLanes<F>;
+  for (int64_t x = 0; x < n;) {
+    if (x >= kPairsPad && x + kStep + kPairsPad <= n) {
+      LimitVectors<kAtATime, false>(c, inside, sides, x, limit);
+      x += kStep;
     } else {
-      LimitVector<true>(c, inside, sides, x, limit);
+      LimitVectors<1, true>(c, inside, sides, x, limit);
+      x += kLanes<F>;
     }
   }
+}
+
+template <int64_t kVectors, typename F>
+BLADE_INLINE void ExchangeVectors(const F* const* c, const F* const* partner_r, const F* const* partner_u,
+                                  int64_t sides, const F* r, const F* u, F dt, F bank_dt, int64_t x, F* out) {
+  LanesOf<F> own_r[kVectors], own_u[kVectors], change[kVectors] = {};
+  for (int64_t v = 0; v < kVectors; ++v) {
+    own_r[v] = Load(r + x + v * kLanes<F>);
+    own_u[v] = Load(u + x + v * kLanes<F>);
+  }
+  for (int64_t s = 0; s < sides; ++s) {
+    for (int64_t v = 0; v < kVectors; ++v) {
+      const int64_t at = x + v * kLanes<F>;
+      const LanesOf<F> other_r = Load(partner_r[s] + at);
+      change[v] += Load(c[s] + at) * (own_r[v] < other_r ? own_r[v] : other_r) * (Load(partner_u[s] + at) - own_u[v]);
+    }
+  }
+  for (int64_t v = 0; v < kVectors; ++v) Save(own_u[v] + dt * (change[v] / bank_dt), out + x + v * kLanes<F>);
 }
 
 template <typename F>
 BLADE_TARGET void Exchange(const F* const* c, const F* const* partner_r, const F* const* partner_u, int64_t sides,
                            const F* r, const F* u, F dt, F bank_dt, int64_t n, F* out) {
-  for (int64_t x = 0; x < n; x += kLanes<F>) {
-    const LanesOf<F> own_r = Load(r + x), own_u = Load(u + x);
-    LanesOf<F> change = {};
-    for (int64_t s = 0; s < sides; ++s) {
-      const LanesOf<F> other_r = Load(partner_r[s] + x);
-      change += Load(c[s] + x) * (own_r < other_r ? own_r : other_r) * (Load(partner_u[s] + x) - own_u);
-    }
-    Save(own_u + dt * (change / bank_dt), out + x);
-  }
+  constexpr int64_t kStep = kAtATime * kLanes<F>;
+  int64_t x = 0;
+  for (; x + kStep <= n; x += kStep)
+    ExchangeVectors<kAtATime>(c, partner_r, partner_u, sides, r, u, dt, bank_dt, x, out);
+  for (; x < n; x += kLanes<F>) ExchangeVectors<1>(c, partner_r, partner_u, sides, r, u, dt, bank_dt, x, out);
 }
 
 template <typename F>

@@ -10,6 +10,7 @@
 #include "cc/blade/aligned_array.h"
 #include "cc/blade/half.h"
 #include "cc/blade/shape.h"
+#include "cc/blade/three.h"
 
 namespace blade {
 
@@ -54,6 +55,9 @@ void LoadPixels(const T* row, int64_t n, int64_t channels, int64_t plane, Comput
       return;
     }
   }
+  if constexpr (std::is_same_v<T, float>) {
+    if (channels == 3) return SplitThree(row, n, plane, planes);
+  }
   for (int64_t c = 0; c < channels; ++c) {
     for (int64_t x = 0; x < n; ++x) planes[c * plane + x] = Storage<T>::Load(row[x * channels + c]);
   }
@@ -87,6 +91,9 @@ void StorePixels(const ComputeOf<T>* values, int64_t n, int64_t channels, T* row
 // The inverse of LoadPixels.
 template <typename T>
 void JoinPixels(const ComputeOf<T>* planes, int64_t plane, int64_t n, int64_t channels, T* row) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (channels == 3) return JoinThree(planes, plane, n, row);
+  }
   for (int64_t c = 0; c < channels; ++c) StorePixels(planes + c * plane, n, channels, row + c);
 }
 

@@ -89,9 +89,9 @@ struct SelectPlan {
 
   SelectCenter center;
   int64_t orientations, strengths, coherences, intensities;  // numbers of bins
-  int folds;                                    // of the doubled angle's turn: 2 into its first quarter, 1 into a half
-  std::vector<F> weights;                       // w[0 .. radius]
-  std::vector<F> edge_cos;                      // cos(e_j) in that part of the turn, but for angle 0
+  int folds;                // of the doubled angle's turn: 2 into its first quarter, 1 into a half
+  std::vector<F> weights;   // w[0 .. radius]
+  std::vector<F> edge_cos;  // cos(e_j) in that part of the turn, but for angle 0
   std::vector<F> edge_sin;
   int64_t low_edges;         // the number of e_j < pi
   std::vector<F> strength;   // 2 t^2
@@ -107,10 +107,10 @@ struct SelectPlan {
   std::vector<F> middle_cos, middle_sin, arc;
 };
 
-// Writes rows [begin, end) of `selection`, [n, h, w]; T is Half, BFloat16, float or double, and S int32_t or, for at most
-// 256 filters, uint8_t. Reads ceil(3 rho) + 2 rows
-// of `image` on either side. Disjoint ranges may run at the same time; the result depends neither on them nor on the
-// level. Subnormal numbers count as zero. For a plan that is not soft.
+// Writes rows [begin, end) of `selection`, [n, h, w]; T is Half, BFloat16, float or double, and S int32_t or, for at
+// most 256 filters, uint8_t. Reads ceil(3 rho) + 2 rows of `image` on either side. Disjoint ranges may run at the same
+// time; the result depends neither on them nor on the level. Subnormal numbers count as zero. For a plan that is not
+// soft.
 template <typename T, typename S>
 void SelectRows(const SelectPlan<ComputeOf<T>>& plan, SimdLevel level, const ImageShape& shape, const T* image,
                 int64_t begin, int64_t end, S* selection);

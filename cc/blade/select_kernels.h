@@ -37,8 +37,8 @@ struct SoftRow {
 template <typename F>
 struct SelectKernels {
   // J of kPixel or kFaceX along a row, smoothed along it at n columns: the first one needs columns [-radius, radius] of
-  // the row, of which there are `count` from column before - radius on; both ends are replicated. `scratch` has room for
-  // n + 2 radius columns.
+  // the row, of which there are `count` from column before - radius on; both ends are replicated. `scratch` has room
+  // for n + 2 radius columns.
   void (*tensor_along[2])(const PixelRows<F>& pixels, int64_t before, int64_t count, const SelectPlan<F>& plan,
                           int64_t n, TensorRow<F> scratch, TensorRow<F> out);
   // J of kFaceY at columns [0, n).

@@ -39,8 +39,8 @@ using IntOf = typename Vector<F>::Int;
 template <typename F>
 constexpr int64_t kLanes = kVectorBytes / static_cast<int64_t>(sizeof(F));
 
-// Comparisons, and what is done where they hold; Join: lanes kShift .. of a, then the first kShift ones of b; Rearranged:
-// lane i is lane index[i] of x.
+// Comparisons, and what is done where they hold; Join: lanes kShift .. of a, then the first kShift ones of b;
+// Rearranged: lane i is lane index[i] of x.
 #ifdef BLADE_AVX512
 template <typename F>
 constexpr bool kIsFloat = sizeof(F) == 4;
@@ -51,6 +51,11 @@ template <typename F>
 BLADE_INLINE MaskOf<F> Greater(const RealOf<F>& a, const RealOf<F>& b) {
   if constexpr (kIsFloat<F>) return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
   if constexpr (!kIsFloat<F>) return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ);
+}
+template <typename F>
+BLADE_INLINE MaskOf<F> AtLeast(const RealOf<F>& a, const RealOf<F>& b) {
+  if constexpr (kIsFloat<F>) return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
+  if constexpr (!kIsFloat<F>) return _mm512_cmp_pd_mask(a, b, _CMP_GE_OQ);
 }
 template <typename F>
 BLADE_INLINE IntOf<F> AddWhere(MaskOf<F> mask, const IntOf<F>& index, const IntOf<F>& step) {
@@ -101,6 +106,10 @@ BLADE_INLINE MaskOf<F> Greater(const RealOf<F>& a, const RealOf<F>& b) {
   return a > b;
 }
 template <typename F>
+BLADE_INLINE MaskOf<F> AtLeast(const RealOf<F>& a, const RealOf<F>& b) {
+  return a >= b;
+}
+template <typename F>
 BLADE_INLINE IntOf<F> AddWhere(const MaskOf<F>& mask, const IntOf<F>& index, const IntOf<F>& step) {
   return index + (mask & step);
 }
@@ -139,6 +148,22 @@ BLADE_INLINE RealOf<F> Rearranged(const RealOf<F>& x, const IntOf<F>& index) {
   static_assert(sizeof(F) == 4);
   return _mm256_permutevar8x32_ps(x, reinterpret_cast<__m256i>(index));
 }
+#endif
+
+// Whether the level has Rearranged.
+#if defined(BLADE_AVX512)
+template <typename F>
+constexpr bool kRearranges = true;
+#elif defined(BLADE_AVX2)
+template <typename F>
+constexpr bool kRearranges = sizeof(F) == 4;
+#else
+template <typename F>
+constexpr bool kRearranges = false;
+#endif
+#if !defined(BLADE_AVX512) && !defined(BLADE_AVX2)
+template <typename F>
+RealOf<F> Rearranged(const RealOf<F>& x, const IntOf<F>& index);
 #endif
 
 template <typename F>
@@ -256,6 +281,15 @@ BLADE_INLINE typename Vector<F>::Real Gaussian(Window rows, int64_t at, const F*
   return sum;
 }
 
+// The radii of rho up to 2/3, 1 and 5/3 as the first argument of a template, 0 for others.
+#define BLADE_BY_RADIUS(Function, radius, ...)        \
+  do {                                                \
+    if (radius == 2) return Function<2>(__VA_ARGS__); \
+    if (radius == 3) return Function<3>(__VA_ARGS__); \
+    if (radius == 5) return Function<5>(__VA_ARGS__); \
+    return Function<0>(__VA_ARGS__);                  \
+  } while (false)
+
 // kRadius is the radius where the compiler knows it, otherwise 0.
 template <int64_t kRadius, typename F, typename Window>
 BLADE_TARGET void SmoothRadius(Window rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, TensorRow<F> out) {
@@ -269,7 +303,7 @@ BLADE_TARGET void SmoothRadius(Window rows, int64_t plane, const SelectPlan<F>& 
 
 template <typename F, typename Window>
 void Smooth(Window rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, TensorRow<F> out) {
-  return plan.radius() == 3 ? SmoothRadius<3>(rows, plane, plan, n, out) : SmoothRadius<0>(rows, plane, plan, n, out);
+  BLADE_BY_RADIUS(SmoothRadius, plan.radius(), rows, plane, plan, n, out);
 }
 
 // Replicates what columns [begin, end) have in [0, n).
@@ -323,8 +357,7 @@ BLADE_INLINE typename Vector<F>::Real AddNeighbours(const typename Vector<F>::Re
   if constexpr (k > kRadius) {
     return sum;
   } else {
-    const typename Vector<F>::Real next =
-        sum + weights[k] * (Join<kRadius - k, F>(a, b) + Join<kRadius + k, F>(a, b));
+    const typename Vector<F>::Real next = sum + weights[k] * (Join<kRadius - k, F>(a, b) + Join<kRadius + k, F>(a, b));
     return AddNeighbours<kRadius, k + 1, F>(next, a, b, weights);
   }
 }
@@ -351,8 +384,8 @@ BLADE_TARGET void TensorAlongRadius(const PixelRows<F>& pixels, int64_t before, 
 }
 #endif
 
-// J along a row of `count` columns, extended on both sides by its first and last values: column x of the row so extended
-// is column x - before of the row.
+// J along a row of `count` columns, extended on both sides by its first and last values: column x of the row so
+// extended is column x - before of the row.
 template <SelectCenter kCenter, typename F>
 void TensorAlong(const PixelRows<F>& pixels, int64_t before, int64_t count, const SelectPlan<F>& plan, int64_t n,
                  TensorRow<F> scratch, TensorRow<F> out) {
@@ -405,6 +438,8 @@ template <typename F>
 struct Point {
   using Real = typename Vector<F>::Real;
   Real c, s, r2, trace, trace2;
+
+  Point() = default;
 
   BLADE_INLINE Point(const F* const* rows, int64_t plane, int64_t x, const F* weights, int64_t radius) {
     const Real j11 = Gaussian<F>(rows, x, weights, radius), j12 = Gaussian<F>(rows, plane + x, weights, radius),
@@ -506,6 +541,8 @@ struct SoftBins {
   const HardBins<F>& hard;
   const SoftFeature soft;
   const Numbers<F> bound, origin, scale, middle_cos, middle_sin, arc;
+  const bool tables;  // origin and scale fit into a vector each
+  Real origins = {}, scales = {};
 
   BLADE_INLINE SoftBins(const SelectPlan<F>& plan, const HardBins<F>& hard_bins)
       : hard(hard_bins),
@@ -515,7 +552,14 @@ struct SoftBins {
         scale(plan.scale),
         middle_cos(plan.middle_cos),
         middle_sin(plan.middle_sin),
-        arc(plan.arc) {}
+        arc(plan.arc),
+        tables(kRearranges<F> && plan.bound.size() <= static_cast<size_t>(kLanes<F>)) {
+    if (!tables) return;
+    for (int64_t j = 0; j < bound.size; ++j) {
+      origins[j] = origin[j];
+      scales[j] = scale[j];
+    }
+  }
 
   BLADE_INLINE Int Orientation(const Point<F>& p, Real* weight) const {
     const Real zero = {};
@@ -550,6 +594,7 @@ struct SoftBins {
 
   BLADE_INLINE Int Other(const Point<F>& p, const F* values, int64_t x, Real* weight) const {
     const F half = F(0.5);
+    const Int one = Int{} + 1;
     const Real zero = {};
     Real value;
     if (soft == SoftFeature::kStrength) {
@@ -563,12 +608,20 @@ struct SoftBins {
     Int bin = {};
     Real from = zero + origin[0], slope = zero + scale[0];
     for (int64_t j = 1; j < bound.size; ++j) {
-      const Int passed = soft == SoftFeature::kStrength    ? p.r2 >= p.StrengthBound(bound[j])
-                         : soft == SoftFeature::kCoherence ? (p.r2 > zero) & (p.r2 >= bound[j] * p.trace2)
-                                                           : value >= bound[j];
-      bin -= passed;
-      from = passed ? zero + origin[j] : from;
-      slope = passed ? zero + scale[j] : slope;
+      const auto passed = soft == SoftFeature::kStrength ? AtLeast<F>(p.r2, p.StrengthBound(bound[j]))
+                          : soft == SoftFeature::kCoherence
+                              ? (Greater<F>(p.r2, zero) & AtLeast<F>(p.r2, bound[j] * p.trace2))
+                              : AtLeast<F>(value, zero + bound[j]);
+      bin = AddWhere<F>(passed, bin, one);
+      if (tables) continue;
+      from = Choose<F>(passed, zero + origin[j], from);
+      slope = Choose<F>(passed, zero + scale[j], slope);
+    }
+    if constexpr (kRearranges<F>) {
+      if (tables) {
+        from = Rearranged<F>(origins, bin);
+        slope = Rearranged<F>(scales, bin);
+      }
     }
     *weight = (value - from) * slope;
     return bin;
@@ -592,36 +645,49 @@ BLADE_TARGET void AddIntensity(const F* values, const SelectPlan<F>& plan, int64
   }
 }
 
-// The numbers of a usual plan, 24 orientations and 3 of the other features with rho 1, or zeros.
+// Of a usual plan, 24 orientations and 3 of the other features, 6 edges and 2 thresholds; otherwise zeros.
 template <int64_t kRadius, int kEdges, int kThresholds, typename F, typename S>
-BLADE_TARGET void SelectLoop(const F* const* rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, S* out) {
+BLADE_TARGET void SelectWith(const F* const* rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, S* out) {
   const F* weights = plan.weights.data();
   const int64_t radius = kRadius > 0 ? kRadius : plan.radius();
   const HardBins<F> bins(plan);
-  for (int64_t x = 0; x < n; x += kLanes<F>) {
-    const Point<F> p(rows, plane, x, weights, radius);
-    StoreIndex<F>(bins.template Orientation<kEdges>(p) + bins.template Rest<kThresholds>(p), out + x);
+  // First all sums, then all comparisons: each chain alone is short enough for several to be under way at a time.
+  constexpr int64_t kPoints = 8;
+  Point<F> points[kPoints];
+  for (int64_t x = 0; x < n;) {
+    const int64_t count = std::min(kPoints, (n - x + kLanes<F> - 1) / kLanes<F>);
+    for (int64_t i = 0; i < count; ++i) points[i] = Point<F>(rows, plane, x + i * kLanes<F>, weights, radius);
+    for (int64_t i = 0; i < count; ++i, x += kLanes<F>)
+      StoreIndex<F>(bins.template Orientation<kEdges>(points[i]) + bins.template Rest<kThresholds>(points[i]), out + x);
   }
+}
+
+template <int64_t kRadius, typename F, typename S>
+void SelectRadius(const F* const* rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, S* out) {
+  if (plan.orientations == 24 && plan.strengths == 3 && plan.coherences == 3)
+    return SelectWith<kRadius, 6, 2>(rows, plane, plan, n, out);
+  SelectWith<kRadius, 0, 0>(rows, plane, plan, n, out);
+}
+
+template <typename F, typename S>
+void SelectSums(const F* const* rows, int64_t plane, const SelectPlan<F>& plan, int64_t n, S* out) {
+  BLADE_BY_RADIUS(SelectRadius, plan.radius(), rows, plane, plan, n, out);
 }
 
 template <typename F, typename S>
 void Select(const F* const* rows, int64_t plane, const F* values, const SelectPlan<F>& plan, int64_t n, S* out) {
-  if (plan.radius() == 3 && plan.orientations == 24 && plan.strengths == 3 && plan.coherences == 3) {
-    SelectLoop<3, 6, 2>(rows, plane, plan, n, out);
-  } else {
-    SelectLoop<0, 0, 0>(rows, plane, plan, n, out);
-  }
+  SelectSums(rows, plane, plan, n, out);
   if (!plan.intensity.empty()) AddIntensity(values, plan, n, out);
 }
 
-template <typename F>
-BLADE_TARGET void SelectSoft(const F* const* rows, int64_t plane, const F* values, const SelectPlan<F>& plan, int64_t n,
-                             const SoftRow<F>& out) {
+template <int64_t kRadius, typename F>
+BLADE_TARGET void SelectSoftRadius(const F* const* rows, int64_t plane, const F* values, const SelectPlan<F>& plan,
+                                   int64_t n, const SoftRow<F>& out) {
   using Real = typename Vector<F>::Real;
   using Int = typename Vector<F>::Int;
   using Lane = typename Vector<F>::IntLane;
   const F* weights = plan.weights.data();
-  const int64_t radius = plan.radius();
+  const int64_t radius = kRadius > 0 ? kRadius : plan.radius();
   const HardBins<F> hard(plan);
   const SoftBins<F> soft(plan, hard);
   const SoftRow<F> to = out;
@@ -649,6 +715,12 @@ BLADE_TARGET void SelectSoft(const F* const* rows, int64_t plane, const F* value
   if (plan.intensity.empty()) return;
   AddIntensity(values, plan, n, to.lower);
   AddIntensity(values, plan, n, to.upper);
+}
+
+template <typename F>
+void SelectSoft(const F* const* rows, int64_t plane, const F* values, const SelectPlan<F>& plan, int64_t n,
+                const SoftRow<F>& out) {
+  BLADE_BY_RADIUS(SelectSoftRadius, plan.radius(), rows, plane, values, plan, n, out);
 }
 
 template <typename F>

@@ -48,9 +48,9 @@ void StepRows(const SelectPlan<ComputeOf<T>>& plan, const FilterBank<T>& bank, S
   }
 }
 
-#define BLADE_INSTANTIATE(T, S)                                                                                    \
-  template void StepRows(const SelectPlan<ComputeOf<T>>&, const FilterBank<T>&, SimdLevel, const ImageShape&, const T*, T, \
-                         int64_t, int64_t, T*, S*);
+#define BLADE_INSTANTIATE(T, S)                                                                               \
+  template void StepRows(const SelectPlan<ComputeOf<T>>&, const FilterBank<T>&, SimdLevel, const ImageShape&, \
+                         const T*, T, int64_t, int64_t, T*, S*);
 BLADE_INSTANTIATE(Half, int32_t)
 BLADE_INSTANTIATE(Half, uint8_t)
 BLADE_INSTANTIATE(BFloat16, int32_t)

@@ -93,7 +93,8 @@ class Strip {
       }
       for (int64_t k = -radius_; k <= radius_; ++k)
         down_[static_cast<size_t>(k + radius_)] = Tensors(Clamp(y + k, grid_h_));
-      PrefetchRow(image_, y + radius_ + 3, shape_.h, shape_.w * shape_.c, left_ * shape_.c, (right_ - left_) * shape_.c);
+      PrefetchRow(image_, y + radius_ + 3, shape_.h, shape_.w * shape_.c, left_ * shape_.c,
+                  (right_ - left_) * shape_.c);
       PrefetchRow(selected.lower, y + 1 - selected.origin, end - selected.origin, shape_.w, left_, right_ - left_);
       SelectRow(y, selected);
     }

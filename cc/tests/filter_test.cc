@@ -1,5 +1,6 @@
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "cc/tests/test_util.h"
 
@@ -132,6 +133,82 @@ TEST_P(FilterTest, DoesNotDependOnThePartition) {
   }
 }
 
+// Rows [begin, end) are written with the same bits whatever rows go with them, and no others are.
+template <typename T>
+void AnyRowsGiveTheSame(SimdLevel level, std::mt19937* random) {
+  for (const auto& [h, w, c] : {std::tuple{7, 21, 1}, {4, 258, 1}, {5, 33, 3}, {1, 40, 1}, {2, 7, 2}}) {
+    for (const FilterShape& filter_shape : {FilterShape{9, 5, 5}, {9, 3, 3}}) {
+      const ImageShape shape = {2, h, w, c};
+      const auto image = Normal<T>(random, Values(shape)), filters = Normal<T>(random, Values(filter_shape));
+      const auto selection = Selection(random, Pixels(shape), filter_shape.k);
+      const auto expected = Filter(level, shape, filter_shape, image, filters, selection);
+      const FilterBank<T> bank(filter_shape, filters.data(), level);
+      ForEachRange(shape.rows(), [&](int64_t begin, int64_t end) {
+        const auto before = Normal<T>(random, Values(shape));
+        auto output = before, wanted = before;
+        std::copy(expected.begin() + begin * w * c, expected.begin() + end * w * c, wanted.begin() + begin * w * c);
+        FilterRows(bank, shape, image.data(), selection.data(), begin, end, output.data());
+        ASSERT_TRUE(SameBits(output, wanted)) << h << " " << w << " " << c << ", rows " << begin << " to " << end;
+      });
+    }
+  }
+}
+
+TEST_P(FilterTest, AnyRowsGiveTheSameFloat) { AnyRowsGiveTheSame<float>(GetParam(), &random_); }
+TEST_P(FilterTest, AnyRowsGiveTheSameDouble) { AnyRowsGiveTheSame<double>(GetParam(), &random_); }
+TEST_P(FilterTest, AnyRowsGiveTheSameHalf) { AnyRowsGiveTheSame<Half>(GetParam(), &random_); }
+TEST_P(FilterTest, AnyRowsGiveTheSameBFloat16) { AnyRowsGiveTheSame<BFloat16>(GetParam(), &random_); }
+
+TEST_P(FilterTest, SelectionsOfOneByteGiveTheSame) {
+  for (const Sizes& sizes : ManySizes()) {
+    const auto image = Normal<float>(&random_, Values(sizes.image));
+    const auto filters = Normal<float>(&random_, Values(sizes.filters));
+    const auto selection = Selection(&random_, Pixels(sizes.image), std::min<int64_t>(sizes.filters.k, 256));
+    ASSERT_TRUE(SameBits(Filter(GetParam(), sizes.image, sizes.filters, image, filters, Bytes(selection)),
+                         Filter(GetParam(), sizes.image, sizes.filters, image, filters, selection)))
+        << Name(sizes);
+  }
+}
+
+// Beside the borders of runs of 256 columns and in either row of a pair.
+TEST_P(FilterTest, NanAndInfinityStayInTheirStencilAcrossRuns) {
+  for (const auto& [h, w, c] : {std::tuple{5, 520, 1}, {3, 258, 3}, {6, 261, 1}}) {
+    const Sizes sizes = {{1, h, w, c}, {3, 5, 5}};
+    const auto clean = Normal<float>(&random_, Values(sizes.image));
+    const std::vector<float> filters(static_cast<size_t>(Values(sizes.filters)), 0.5f);
+    const auto selection = Selection(&random_, Pixels(sizes.image), 3);
+    for (int64_t y = 0; y < h; ++y) {
+      for (int64_t x : {0, 250, 253, 254, 255, 256, 257, 510, 511, 512, 515, 519}) {
+        if (x >= w) continue;
+        const int64_t at = (y * w + x) * c + x % c;
+        for (float wrong : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+          auto image = clean;
+          image[static_cast<size_t>(at)] = wrong;
+          const auto output = Filter(GetParam(), sizes.image, sizes.filters, image, filters, selection);
+          for (int64_t i = 0; i < Values(sizes.image); ++i) {
+            const bool reached = i % c == at % c && std::abs(i / c % w - x) <= 2 && std::abs(i / (c * w) - y) <= 2;
+            ASSERT_EQ(!std::isfinite(output[static_cast<size_t>(i)]), reached) << i << " from " << at;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(FilterTest, NanAndInfinityInATapStayWithItsPixels) {
+  const ImageShape shape = {1, 5, 300, 1};
+  for (size_t tap = 0; tap < 25; ++tap) {
+    for (float wrong : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      auto filters = Normal<float>(&random_, 6 * 25);
+      filters[3 * 25 + tap] = wrong;
+      const auto image = Normal<float>(&random_, Values(shape));
+      const auto selection = Selection(&random_, Pixels(shape), 6);
+      const auto output = Filter(GetParam(), shape, {6, 5, 5}, image, filters, selection);
+      for (size_t i = 0; i < output.size(); ++i) ASSERT_EQ(std::isfinite(output[i]), selection[i] != 3) << tap;
+    }
+  }
+}
+
 TEST_P(FilterTest, NanAndInfinityStayInTheirStencil) {
   for (const auto& [r, s] : {std::pair{5, 5}, {3, 3}, {7, 7}, {1, 5}, {5, 3}, {5, 1}, {5, 6}, {6, 5}, {4, 4}, {2, 8}}) {
     const Sizes sizes = {{1, 9, 35, 2}, {3, r, s}};
@@ -189,10 +266,50 @@ TEST_P(FilterTest, ReportsTheFirstSelectionOutOfRange) {
   }
 }
 
+// Values outside are looked for in the rows that are asked for, no others: with any rows, at any column.
+template <typename S>
+void ReportsWhatIsWrongInItsRows(SimdLevel level, std::mt19937* random, const FilterShape& filter_shape, S wrong) {
+  for (const auto& [h, w] : {std::pair{3, 300}, {5, 17}, {4, 8}}) {
+    const ImageShape shape = {2, h, w, 2};
+    const std::vector<float> image(static_cast<size_t>(Values(shape))),
+        filters(static_cast<size_t>(Values(filter_shape)));
+    const FilterBank<float> bank(filter_shape, filters.data(), level);
+    std::vector<float> output(image.size());
+    for (int64_t first = 0; first < Pixels(shape); first += 1 + w / 4) {
+      const auto good = Selection(random, Pixels(shape), filter_shape.k);
+      std::vector<S> selection(good.begin(), good.end());
+      const int64_t second = std::min<int64_t>(first + 3 * w / 4, Pixels(shape) - 1);
+      selection[static_cast<size_t>(first)] = selection[static_cast<size_t>(second)] = wrong;
+      ForEachRange(shape.rows(), [&](int64_t begin, int64_t end) {
+        const auto inside = [&](int64_t at) { return begin * w <= at && at < end * w; };
+        // Of their exact size, for the address sanitizer to see a read beyond them.
+        const std::vector<S> rows(selection.begin() + begin * w, selection.begin() + end * w);
+        const int64_t found = FilterRows(bank, shape, image.data(), rows.data() - begin * w, begin, end, output.data());
+        ASSERT_EQ(found, inside(first) ? first : inside(second) ? second : kSelectionInRange) << begin << " " << end;
+      });
+    }
+  }
+}
+
+TEST_P(FilterTest, ReportsWhatIsWrongInItsRows) {
+  for (const FilterShape& filter_shape : {FilterShape{4, 5, 5}, {4, 3, 3}}) {
+    for (int32_t wrong : {4, -1, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()})
+      ReportsWhatIsWrongInItsRows<int32_t>(GetParam(), &random_, filter_shape, wrong);
+    for (uint8_t wrong : {uint8_t{4}, uint8_t{255}})
+      ReportsWhatIsWrongInItsRows<uint8_t>(GetParam(), &random_, filter_shape, wrong);
+  }
+  ReportsWhatIsWrongInItsRows<uint8_t>(GetParam(), &random_, {255, 5, 5}, 255);
+}
+
 TEST_P(FilterTest, NoSelectionIsInRangeOfAnEmptyBank) {
   const ImageShape shape = {1, 2, 3, 1};
   const std::vector<float> image(6);
   const FilterBank<float> bank({0, 5, 5}, nullptr, GetParam());
+  for (uint8_t value : {uint8_t{0}, uint8_t{255}}) {
+    const std::vector<uint8_t> selection(6, value);
+    std::vector<float> output(6);
+    EXPECT_EQ(FilterRows(bank, shape, image.data(), selection.data(), 0, 2, output.data()), 0);
+  }
   for (int32_t value : {0, 1, -1, std::numeric_limits<int32_t>::max()}) {
     const std::vector<int32_t> selection(6, value);
     std::vector<float> output(6);

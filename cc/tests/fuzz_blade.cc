@@ -1,5 +1,6 @@
-// Any sizes, values and selection: no access out of bounds, the same result for one thread and many and at each level,
-// the right position of the first selection out of range, and no filter selected outside the bank.
+// Any sizes, values and selection: no access out of bounds, the same result for one thread and many, at each level and
+// for both types of selection, the right position of the first selection out of range, no filter selected outside the
+// bank, and a step that is its parts one after the other.
 
 #include <algorithm>
 #include <cstddef>
@@ -14,6 +15,7 @@
 #include "cc/blade/filter.h"
 #include "cc/blade/lookup.h"
 #include "cc/blade/select.h"
+#include "cc/blade/step.h"
 
 namespace blade {
 namespace {
@@ -68,11 +70,13 @@ bool Same(const T* a, const T* b, int64_t n) {
   return std::memcmp(a, b, static_cast<size_t>(n) * sizeof(T)) == 0;
 }
 
-// Where levels may differ: in the bits of a NaN.
-template <typename F>
-bool SameNumbers(const F* a, const F* b, int64_t n) {
-  for (int64_t i = 0; i < n; ++i)
-    if (!(a[i] == b[i]) && (a[i] == a[i] || b[i] == b[i])) return false;
+// But for the bits of a NaN, in which levels may differ, and sums and products of two of them.
+template <typename T>
+bool SameNumbers(const T* a, const T* b, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const auto x = Storage<T>::Load(a[i]), y = Storage<T>::Load(b[i]);
+    if (!(x == y) && (x == x || y == y)) return false;
+  }
   return true;
 }
 
@@ -92,26 +96,22 @@ int64_t InRanges(int64_t rows, int64_t size, const Work& work) {
   return first;
 }
 
-template <typename T>
-void Filters(Input* input, SimdLevel level, const ImageShape& shape) {
-  const FilterShape filter_shape = {input->Below(8), 1 + input->Below(8), 1 + input->Below(8)};
+template <typename T, typename S>
+void FiltersBy(Input* input, SimdLevel level, const ImageShape& shape, const FilterShape& filter_shape,
+               const S* selection) {
   const int64_t pixels = shape.n * shape.h * shape.w, values = pixels * shape.c, rows = shape.rows();
   const int64_t range = 1 + input->Below(5);
   const auto image = input->Values<T>(values), grad = input->Values<T>(values);
   const auto filters = input->Values<T>(filter_shape.k * filter_shape.taps());
-  const auto selection = input->Selection(pixels, filter_shape.k);
   const FilterBank<T> bank(filter_shape, filters.get(), level);
   int64_t expected = 0;
-  while (expected < pixels && selection[static_cast<size_t>(expected)] >= 0 &&
-         selection[static_cast<size_t>(expected)] < filter_shape.k) {
-    ++expected;
-  }
+  while (expected < pixels && selection[expected] >= 0 && selection[expected] < filter_shape.k) ++expected;
   if (expected == pixels) expected = kSelectionInRange;
 
   const std::unique_ptr<T[]> whole(new T[static_cast<size_t>(values)]), parts(new T[static_cast<size_t>(values)]);
   const auto filter = [&](T* output) {
     return [&, output](int64_t begin, int64_t end) {
-      return FilterRows(bank, shape, image.get(), selection.get(), begin, end, output);
+      return FilterRows(bank, shape, image.get(), selection, begin, end, output);
     };
   };
   Check(Once(rows, filter(whole.get())) == expected);
@@ -120,7 +120,7 @@ void Filters(Input* input, SimdLevel level, const ImageShape& shape) {
 
   const auto grad_image = [&](T* output) {
     return [&, output](int64_t begin, int64_t end) {
-      return FilterGradImageRows(bank, shape, selection.get(), grad.get(), begin, end, output);
+      return FilterGradImageRows(bank, shape, selection, grad.get(), begin, end, output);
     };
   };
   Check(Once(rows, grad_image(whole.get())) == expected);
@@ -132,13 +132,80 @@ void Filters(Input* input, SimdLevel level, const ImageShape& shape) {
   int64_t first = kSelectionInRange;
   for (int64_t block = blocks.count() - 1; block >= 0; --block) {
     const int64_t found =
-        FilterGradFiltersRows(filter_shape, level, shape, image.get(), selection.get(), grad.get(), blocks.begin(block),
+        FilterGradFiltersRows(filter_shape, level, shape, image.get(), selection, grad.get(), blocks.begin(block),
                               blocks.end(block), sums.get() + block * blocks.size());
     if (found != kSelectionInRange) first = found;
   }
   Check(first == expected);
   const std::unique_ptr<T[]> filters_grad(new T[static_cast<size_t>(filter_shape.k * filter_shape.taps())]);
   FilterGradFiltersReduce(filter_shape, sums.get(), blocks.count(), 0, filter_shape.k, filters_grad.get());
+}
+
+template <typename T>
+void Filters(Input* input, SimdLevel level, const ImageShape& shape) {
+  FilterShape filter_shape = {input->Below(8), 1 + input->Below(8), 1 + input->Below(8)};
+  if (input->Below(2) == 0) filter_shape.r = filter_shape.s = 5;  // which has kernels of its own
+  const int64_t pixels = shape.n * shape.h * shape.w;
+  const auto selection = input->Selection(pixels, filter_shape.k);
+  if (input->Below(2) == 0) return FiltersBy<T>(input, level, shape, filter_shape, selection.get());
+  const std::unique_ptr<uint8_t[]> bytes(new uint8_t[static_cast<size_t>(pixels)]);
+  std::copy_n(selection.get(), pixels, bytes.get());
+  FiltersBy<T>(input, level, shape, filter_shape, bytes.get());
+}
+
+template <typename T, typename S>
+void StepsBy(Input* input, SimdLevel level, const ImageShape& shape) {
+  SelectParameters parameters = {1 + input->Below(30), {}, {}, static_cast<float>(input->Below(20)) / 7};
+  int64_t bins = parameters.orientations;
+  for (auto* thresholds :
+       {&parameters.strength_thresholds, &parameters.coherence_thresholds, &parameters.intensity_thresholds}) {
+    for (int64_t i = input->Below(sizeof(S) > 1 ? 4 : 2); i > 0; --i)
+      thresholds->push_back(1.0f / static_cast<float>(i));
+    bins *= static_cast<int64_t>(thresholds->size()) + 1;
+  }
+  Check(ValidateSelect(parameters).empty());
+  FilterShape filter_shape = {bins + input->Below(3), 5, 5};
+  if (input->Below(4) == 0) filter_shape.r = 1 + input->Below(8);
+  const int64_t pixels = shape.n * shape.h * shape.w, values = pixels * shape.c;
+  const auto image = input->Values<T>(values), filters = input->Values<T>(filter_shape.k * filter_shape.taps());
+  const T dt = input->Values<T>(1)[0];
+  const SelectPlan<ComputeOf<T>> plan(parameters);
+  const FilterBank<T> bank(filter_shape, filters.get(), level);
+  struct Output {
+    Output(int64_t all, int64_t one)
+        : image(new T[static_cast<size_t>(all)]), selection(new S[static_cast<size_t>(one)]) {}
+    std::unique_ptr<T[]> image;
+    std::unique_ptr<S[]> selection;
+  };
+  const Output whole(values, pixels), parts(values, pixels), apart(values, pixels);
+  const auto step = [&](const Output& out) {
+    return [&](int64_t begin, int64_t end) {
+      StepRows(plan, bank, level, shape, image.get(), dt, begin, end, out.image.get(), out.selection.get());
+      return kSelectionInRange;
+    };
+  };
+  Once(shape.rows(), step(whole));
+  InRanges(shape.rows(), 1 + input->Below(12), step(parts));
+  Check(SameNumbers(whole.image.get(), parts.image.get(), values));
+  Check(Same(whole.selection.get(), parts.selection.get(), pixels));
+  if (shape.rows() == 0) return;
+  SelectRows(plan, SimdLevel::kPortable, shape, image.get(), 0, shape.rows(), apart.selection.get());
+  Check(Same(whole.selection.get(), apart.selection.get(), pixels));
+  Check(FilterRows(bank, shape, image.get(), apart.selection.get(), 0, shape.rows(), apart.image.get()) ==
+        kSelectionInRange);
+  const ScopedFlushSubnormals flush;
+  for (int64_t i = 0; i < values; ++i) {
+    T& value = apart.image[static_cast<size_t>(i)];
+    const T change = Storage<T>::Store(Storage<T>::Load(dt) * Storage<T>::Load(value));
+    value = Storage<T>::Store(Storage<T>::Load(image[static_cast<size_t>(i)]) + Storage<T>::Load(change));
+  }
+  Check(SameNumbers(whole.image.get(), apart.image.get(), values));
+}
+
+template <typename T>
+void Steps(Input* input, SimdLevel level, const ImageShape& shape) {
+  if (input->Below(2) == 0) return StepsBy<T, int32_t>(input, level, shape);
+  StepsBy<T, uint8_t>(input, level, shape);
 }
 
 template <typename T>
@@ -281,6 +348,7 @@ void Lookups(Input* input, SimdLevel level, const ImageShape& image_shape) {
 template <typename T>
 void All(Input* input, SimdLevel level, const ImageShape& shape) {
   Filters<T>(input, level, shape);
+  Steps<T>(input, level, shape);
   Selects<T>(input, level, shape);
   if constexpr (std::is_floating_point_v<T>) {
     Exchanges<T>(input, level, shape);

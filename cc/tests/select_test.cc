@@ -12,12 +12,12 @@ constexpr double kPi = 3.14159265358979323846;
 
 const SelectParameters kPaper = {24, {0.02f, 0.1f}, {0.2f, 0.6f}, 1.0f};
 
-template <typename T>
-std::vector<int32_t> SelectImage(SimdLevel level, const ImageShape& shape, const std::vector<T>& image,
-                                 const SelectParameters& parameters) {
+template <typename S = int32_t, typename T>
+std::vector<S> SelectImage(SimdLevel level, const ImageShape& shape, const std::vector<T>& image,
+                           const SelectParameters& parameters) {
   EXPECT_EQ(ValidateSelect(parameters), "");
   const SelectPlan<ComputeOf<T>> plan(parameters);
-  std::vector<int32_t> selection(static_cast<size_t>(Pixels(shape)), -1);
+  std::vector<S> selection(static_cast<size_t>(Pixels(shape)), static_cast<S>(-1));
   if (shape.rows() > 0) SelectRows(plan, level, shape, image.data(), 0, shape.rows(), selection.data());
   return selection;
 }
@@ -169,6 +169,51 @@ void EqualsTheDefinition(SimdLevel level, std::mt19937* random) {
 
 TEST_P(SelectTest, EqualsTheDefinitionFloat) { EqualsTheDefinition<float>(GetParam(), &random_); }
 TEST_P(SelectTest, EqualsTheDefinitionDouble) { EqualsTheDefinition<double>(GetParam(), &random_); }
+
+// At each tail of a vector and each border of a strip, with the radii of the Gaussian that have code of their own, 2,
+// 3, 5 and 6, and others: the definition, in four bytes and in one, on pixels; what the portable level makes, on faces.
+template <typename T>
+void EqualsTheDefinitionAtEachWidth(SimdLevel level, std::mt19937* random) {
+  std::vector<ImageShape> shapes;
+  for (int64_t w = 1; w <= 40; ++w) shapes.push_back({1 + w % 2, 1 + w % 7, w, 1 + w % 3});
+  for (int64_t w : {255, 256, 257, 258, 261, 263, 272, 511, 512, 513, 515, 518})
+    shapes.push_back({1, 1 + w % 7, w, 1 + w % 2});
+  for (float rho : {0.0f, 0.3f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f}) {
+    const SelectParameters parameters = {24, {0.3f, 1.1f}, {0.2f, 0.6f}, rho};
+    for (const ImageShape& shape : shapes) {
+      const auto image = Normal<T>(random, Values(shape));
+      std::vector<ComputeOf<T>> loaded;
+      for (T value : image) loaded.push_back(Storage<T>::Load(value));
+      const auto expected = Reference(shape, loaded, parameters);
+      ASSERT_EQ(SelectImage(level, shape, image, parameters), expected) << shape.h << " " << shape.w << " at " << rho;
+      ASSERT_EQ(SelectImage<uint8_t>(level, shape, image, parameters), Bytes(expected)) << shape.w << " at " << rho;
+      for (SelectCenter center : {SelectCenter::kFaceX, SelectCenter::kFaceY}) {
+        SelectParameters faces = parameters;
+        faces.center = center;
+        ASSERT_EQ(SelectImage(level, shape, image, faces), SelectImage(SimdLevel::kPortable, shape, image, faces))
+            << shape.h << " " << shape.w << " at " << rho;
+      }
+    }
+  }
+}
+
+TEST_P(SelectTest, EqualsTheDefinitionAtEachWidthFloat) { EqualsTheDefinitionAtEachWidth<float>(GetParam(), &random_); }
+TEST_P(SelectTest, EqualsTheDefinitionAtEachWidthDouble) {
+  EqualsTheDefinitionAtEachWidth<double>(GetParam(), &random_);
+}
+TEST_P(SelectTest, EqualsTheDefinitionAtEachWidthHalf) { EqualsTheDefinitionAtEachWidth<Half>(GetParam(), &random_); }
+
+// Of 256 combinations of features the last is 255.
+TEST_P(SelectTest, OneByteHoldsTheGreatestFilter) {
+  const ImageShape shape = {1, 30, 300, 1};
+  const auto image = Normal<float>(&random_, Values(shape));
+  for (const SelectParameters& parameters :
+       {SelectParameters{64, {0.5f}, {0.4f}, 0.5f}, {16, {0.5f}, {0.1f}, 1.0f, {-0.5f, 0.0f, 0.5f}}}) {
+    const auto selection = SelectImage(GetParam(), shape, image, parameters);
+    ASSERT_EQ(*std::max_element(selection.begin(), selection.end()), 255);
+    ASSERT_EQ(SelectImage<uint8_t>(GetParam(), shape, image, parameters), Bytes(selection));
+  }
+}
 
 // Small integers make ties at every comparison.
 TEST_P(SelectTest, EqualsTheDefinitionAtTies) {

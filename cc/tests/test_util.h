@@ -70,6 +70,14 @@ void InRanges(int64_t total, const Work& work) {
   }
 }
 
+// Calls work(begin, end) for every range of [0, total) that is not empty.
+template <typename Work>
+void ForEachRange(int64_t total, const Work& work) {
+  for (int64_t begin = 0; begin < total; ++begin) {
+    for (int64_t end = begin + 1; end <= total; ++end) work(begin, end);
+  }
+}
+
 // The same bits: NaNs compare equal to themselves, 0 and -0 do not.
 template <typename T>
 testing::AssertionResult SameBits(const std::vector<T>& a, const std::vector<T>& b) {
@@ -80,12 +88,16 @@ testing::AssertionResult SameBits(const std::vector<T>& a, const std::vector<T>&
   return testing::AssertionSuccess();
 }
 
+// The selection in one byte a pixel.
+inline std::vector<uint8_t> Bytes(const std::vector<int32_t>& selection) {
+  return {selection.begin(), selection.end()};
+}
+
 // Whole-image forms of the row functions.
 
-template <typename T>
+template <typename T, typename S>
 std::vector<T> Filter(SimdLevel level, const ImageShape& shape, const FilterShape& filter_shape,
-                      const std::vector<T>& image, const std::vector<T>& filters,
-                      const std::vector<int32_t>& selection) {
+                      const std::vector<T>& image, const std::vector<T>& filters, const std::vector<S>& selection) {
   std::vector<T> output(image.size());
   const FilterBank<T> bank(filter_shape, filters.data(), level);
   if (shape.rows() > 0) {
@@ -95,10 +107,9 @@ std::vector<T> Filter(SimdLevel level, const ImageShape& shape, const FilterShap
   return output;
 }
 
-template <typename T>
+template <typename T, typename S>
 std::vector<T> GradImage(SimdLevel level, const ImageShape& shape, const FilterShape& filter_shape,
-                         const std::vector<T>& filters, const std::vector<int32_t>& selection,
-                         const std::vector<T>& grad) {
+                         const std::vector<T>& filters, const std::vector<S>& selection, const std::vector<T>& grad) {
   std::vector<T> output(grad.size());
   const FilterBank<T> bank(filter_shape, filters.data(), level);
   if (shape.rows() > 0) {
@@ -108,10 +119,9 @@ std::vector<T> GradImage(SimdLevel level, const ImageShape& shape, const FilterS
   return output;
 }
 
-template <typename T>
+template <typename T, typename S>
 std::vector<T> GradFilters(SimdLevel level, const ImageShape& shape, const FilterShape& filter_shape,
-                           const std::vector<T>& image, const std::vector<int32_t>& selection,
-                           const std::vector<T>& grad) {
+                           const std::vector<T>& image, const std::vector<S>& selection, const std::vector<T>& grad) {
   const GradFiltersBlocks blocks(shape, filter_shape);
   std::vector<double> sums(static_cast<size_t>(blocks.count() * blocks.size()));
   for (int64_t block = 0; block < blocks.count(); ++block) {
@@ -131,9 +141,25 @@ struct Sizes {
   FilterShape filters;
 };
 
+// Footprints of 5x5: each tail of a vector and of a run of 256 columns, even and odd heights, 1 to 4 channels, one or
+// two images.
+inline std::vector<Sizes> SizesOf5x5() {
+  constexpr int64_t kFilters[] = {216, 7, 300, 1};
+  std::vector<int64_t> widths = {255, 256, 257, 258, 259, 260, 511, 512, 513, 514, 768};
+  for (int64_t w = 1; w <= 40; ++w) widths.push_back(w);
+  std::vector<Sizes> sizes;
+  for (int64_t w : widths) sizes.push_back({{1 + w % 2, 1 + w % 7, w, 1 + w % 4}, {kFilters[w / 4 % 4], 5, 5}});
+  for (int64_t h = 1; h <= 7; ++h) {
+    sizes.push_back({{2, h, 21, 1}, {20, 5, 5}});
+    sizes.push_back({{1, h, 258, 1}, {216, 5, 5}});
+    sizes.push_back({{2, h, 18, 3}, {20, 5, 5}});
+  }
+  return sizes;
+}
+
 // Every size 0 and 1, footprints higher and wider than the image, more columns than the kernels take at a time.
 inline std::vector<Sizes> ManySizes() {
-  return {
+  std::vector<Sizes> sizes = {
       {{1, 1, 1, 1}, {1, 1, 1}},    {{1, 1, 1, 1}, {1, 5, 5}},     {{2, 7, 9, 1}, {3, 1, 1}},
       {{1, 9, 17, 1}, {4, 1, 5}},   {{1, 9, 16, 2}, {4, 5, 1}},    {{2, 8, 15, 1}, {3, 5, 3}},
       {{1, 6, 33, 1}, {5, 3, 5}},   {{2, 11, 13, 3}, {7, 3, 3}},   {{1, 12, 19, 1}, {9, 5, 5}},
@@ -149,6 +175,8 @@ inline std::vector<Sizes> ManySizes() {
       {{1, 9, 20, 1}, {3, 1, 2}},   {{1, 1, 1, 1}, {2, 6, 4}},     {{2, 2, 3, 1}, {2, 10, 8}},
       {{1, 1, 40, 1}, {3, 6, 5}},   {{1, 40, 1, 1}, {3, 5, 6}},    {{2, 4, 0, 1}, {2, 6, 5}},
   };
+  for (const Sizes& more : SizesOf5x5()) sizes.push_back(more);
+  return sizes;
 }
 
 inline std::string Name(const Sizes& sizes) {

@@ -109,8 +109,8 @@ void ParallelFor(OpKernelContext* context, int64_t total, int64_t block, const W
   if (out_of_memory) throw std::bad_alloc();
 }
 
-// Blocks of rows: all for one thread, otherwise a few for each thread, but none so small that the rows it shares with its
-// neighbours would dominate.
+// Blocks of rows: all for one thread, otherwise a few for each thread, but none so small that the rows it shares with
+// its neighbours would dominate.
 inline int64_t RowBlock(OpKernelContext* context, const blade::ImageShape& shape, int64_t shared_rows) {
   constexpr int64_t kBlocksPerThread = 4, kLeastPixels = 8192;
   const int64_t threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
@@ -153,10 +153,8 @@ inline absl::Status GetSelectParameters(OpKernelConstruction* context, const std
 inline absl::Status GetSoftFeature(OpKernelConstruction* context, const std::string& prefix,
                                    blade::SelectParameters* parameters) {
   static const std::pair<const char*, blade::SoftFeature> kFeatures[] = {
-      {"none", blade::SoftFeature::kNone},
-      {"strength", blade::SoftFeature::kStrength},
-      {"coherence", blade::SoftFeature::kCoherence},
-      {"orientation", blade::SoftFeature::kOrientation},
+      {"none", blade::SoftFeature::kNone},           {"strength", blade::SoftFeature::kStrength},
+      {"coherence", blade::SoftFeature::kCoherence}, {"orientation", blade::SoftFeature::kOrientation},
       {"intensity", blade::SoftFeature::kIntensity},
   };
   std::string name;

@@ -24,8 +24,7 @@ class FilterKernel : public BladeKernel {
     const blade::FilterBank<Core<T>> bank(filter_shape, Data<T>(filters), level());
     FirstWrong wrong;
     ParallelFor(context, shape.rows(), RowBlock(context, shape, filter_shape.r - 1), [&](int64_t begin, int64_t end) {
-      wrong.Report(
-          blade::FilterRows(bank, shape, Data<T>(image), Data<S>(selection), begin, end, Data<T>(output)));
+      wrong.Report(blade::FilterRows(bank, shape, Data<T>(image), Data<S>(selection), begin, end, Data<T>(output)));
     });
     OP_REQUIRES_OK(context, wrong.Status(shape, filter_shape.k, selection));
   }
@@ -48,8 +47,8 @@ class FilterGradImageKernel : public BladeKernel {
     const blade::FilterBank<Core<T>> bank(filter_shape, Data<T>(filters), level());
     FirstWrong wrong;
     ParallelFor(context, shape.rows(), RowBlock(context, shape, filter_shape.r - 1), [&](int64_t begin, int64_t end) {
-      wrong.Report(blade::FilterGradImageRows(bank, shape, Data<S>(selection), Data<T>(grad), begin, end,
-                                              Data<T>(output)));
+      wrong.Report(
+          blade::FilterGradImageRows(bank, shape, Data<S>(selection), Data<T>(grad), begin, end, Data<T>(output)));
     });
     OP_REQUIRES_OK(context, wrong.Status(shape, filter_shape.k, selection));
   }
@@ -87,9 +86,9 @@ class FilterGradFiltersKernel : public BladeKernel {
     FirstWrong wrong;
     ParallelFor(context, blocks.count(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; ++block) {
-        wrong.Report(blade::FilterGradFiltersRows(filter_shape, level(), shape, Data<T>(image),
-                                                  Data<S>(selection), Data<T>(grad), blocks.begin(block),
-                                                  blocks.end(block), data + block * blocks.size()));
+        wrong.Report(blade::FilterGradFiltersRows(filter_shape, level(), shape, Data<T>(image), Data<S>(selection),
+                                                  Data<T>(grad), blocks.begin(block), blocks.end(block),
+                                                  data + block * blocks.size()));
       }
     });
     OP_REQUIRES_OK(context, wrong.Status(shape, filter_shape.k, selection));
@@ -100,18 +99,18 @@ class FilterGradFiltersKernel : public BladeKernel {
   }
 };
 
-#define BLADE_REGISTER(T, S)                                                                                      \
-  REGISTER_KERNEL_BUILDER(                                                                                        \
-      Name("BladeFilter").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<S>("Tsel"),        \
-      FilterKernel<T, S>);                                                                                        \
-  REGISTER_KERNEL_BUILDER(                                                                                        \
+#define BLADE_REGISTER(T, S)                                                                                        \
+  REGISTER_KERNEL_BUILDER(                                                                                          \
+      Name("BladeFilter").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<S>("Tsel"),          \
+      FilterKernel<T, S>);                                                                                          \
+  REGISTER_KERNEL_BUILDER(                                                                                          \
       Name("BladeFilterGradImage").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<S>("Tsel"), \
-      FilterGradImageKernel<T, S>);                                                                               \
-  REGISTER_KERNEL_BUILDER(Name("BladeFilterGradFilters")                                                          \
-                              .Device(tensorflow::DEVICE_CPU)                                                     \
-                              .TypeConstraint<T>("T")                                                             \
-                              .TypeConstraint<S>("Tsel")                                                          \
-                              .HostMemory("filters_shape"),                                                       \
+      FilterGradImageKernel<T, S>);                                                                                 \
+  REGISTER_KERNEL_BUILDER(Name("BladeFilterGradFilters")                                                            \
+                              .Device(tensorflow::DEVICE_CPU)                                                       \
+                              .TypeConstraint<T>("T")                                                               \
+                              .TypeConstraint<S>("Tsel")                                                            \
+                              .HostMemory("filters_shape"),                                                         \
                           FilterGradFiltersKernel<T, S>);
 BLADE_REGISTER(Eigen::half, int32_t)
 BLADE_REGISTER(Eigen::half, uint8_t)

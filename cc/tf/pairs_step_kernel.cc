@@ -40,11 +40,11 @@ class PairsStepKernel : public BladeKernel {
       planes_ = std::max(planes_, pair.plane + 1);
       // Rows hold so many pixels beyond the image, which couple with nothing.
       const int64_t reach = std::max(std::abs(pair.ax), std::abs(pair.bx));
-      OP_REQUIRES(context, reach <= blade::kGreatestPairReach && pair.ax * pair.bx <= 0 && pair.ay * pair.by <= 0,
-                  absl::InvalidArgumentError(
-                      absl::StrCat("pairs: expected offsets on both sides of 0, at most ", blade::kGreatestPairReach,
-                                   " columns away, got (", pair.plane, ", ", pair.ay, ", ", pair.ax, ", ", pair.by, ", ",
-                                   pair.bx, ")")));
+      OP_REQUIRES(
+          context, reach <= blade::kGreatestPairReach && pair.ax * pair.bx <= 0 && pair.ay * pair.by <= 0,
+          absl::InvalidArgumentError(absl::StrCat("pairs: expected offsets on both sides of 0, at most ",
+                                                  blade::kGreatestPairReach, " columns away, got (", pair.plane, ", ",
+                                                  pair.ay, ", ", pair.ax, ", ", pair.by, ", ", pair.bx, ")")));
     }
     plan_.emplace(face, node, pairs);
   }
@@ -59,9 +59,8 @@ class PairsStepKernel : public BladeKernel {
     OP_REQUIRES_OK(context, CheckBank({"face", "[K, P]", 2}, face, plan_->selections[0].bins()));
     OP_REQUIRES_OK(context, CheckBank({"node", "[L, Q]", 2}, node, plan_->selections[2].bins()));
     OP_REQUIRES(context, 2 * face.dim_size(1) + node.dim_size(1) >= planes_,
-                absl::InvalidArgumentError(absl::StrCat("pairs: expected planes below ",
-                                                        2 * face.dim_size(1) + node.dim_size(1), ", got ",
-                                                        planes_ - 1)));
+                absl::InvalidArgumentError(absl::StrCat(
+                    "pairs: expected planes below ", 2 * face.dim_size(1) + node.dim_size(1), ", got ", planes_ - 1)));
     OP_REQUIRES_OK(context, Rank(kDt, dt));
     OP_REQUIRES_OK(context, Rank({"bank_dt", "scalar", 0}, bank_dt));
     Tensor* output = nullptr;
@@ -80,7 +79,7 @@ class PairsStepKernel : public BladeKernel {
   int64_t planes_ = 0;
 };
 
-#define BLADE_REGISTER(T)                                                                              \
+#define BLADE_REGISTER(T)                                                                               \
   REGISTER_KERNEL_BUILDER(Name("BladePairsStep").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
                           PairsStepKernel<T>);
 BLADE_REGISTER(float)

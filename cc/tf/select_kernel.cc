@@ -68,9 +68,8 @@ class StepKernel : public BladeKernel {
     plan_ = Plan(parameters);
     bins_ = plan_.bins();
     OP_REQUIRES(context, sizeof(S) > 1 || bins_ <= 256,
-                absl::InvalidArgumentError(
-                    absl::StrCat("Tsel: expected int32 for more than 256 combinations of features, got uint8 for ",
-                                 bins_)));
+                absl::InvalidArgumentError(absl::StrCat(
+                    "Tsel: expected int32 for more than 256 combinations of features, got uint8 for ", bins_)));
   }
 
   void Run(OpKernelContext* context) override {
@@ -80,10 +79,10 @@ class StepKernel : public BladeKernel {
     OP_REQUIRES_OK(context, ImageShapeOf(kImage, image, &shape));
     OP_REQUIRES_OK(context, FilterShapeOf(filters, &filter_shape));
     OP_REQUIRES_OK(context, Rank(kDt, dt));
-    OP_REQUIRES(context, filter_shape.k >= bins_,
-                absl::InvalidArgumentError(absl::StrCat("filters: expected at least ", bins_,
-                                                        ", one for each combination of features, got ",
-                                                        filter_shape.k)));
+    OP_REQUIRES(
+        context, filter_shape.k >= bins_,
+        absl::InvalidArgumentError(absl::StrCat("filters: expected at least ", bins_,
+                                                ", one for each combination of features, got ", filter_shape.k)));
     TensorShape selection_shape = image.shape();
     selection_shape.RemoveLastDims(1);
     Tensor *output = nullptr, *selection = nullptr;
@@ -103,16 +102,16 @@ class StepKernel : public BladeKernel {
   int64_t bins_ = 0;
 };
 
-#define BLADE_REGISTER(T)                                                                                \
-  REGISTER_KERNEL_BUILDER(                                                                               \
+#define BLADE_REGISTER(T)                                                                                      \
+  REGISTER_KERNEL_BUILDER(                                                                                     \
       Name("BladeStep").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<int32_t>("Tsel"), \
-      StepKernel<T, int32_t>);                                                                           \
-  REGISTER_KERNEL_BUILDER(                                                                               \
+      StepKernel<T, int32_t>);                                                                                 \
+  REGISTER_KERNEL_BUILDER(                                                                                     \
       Name("BladeStep").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<uint8_t>("Tsel"), \
-      StepKernel<T, uint8_t>);                                                                           \
-  REGISTER_KERNEL_BUILDER(Name("BladeSelect").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),     \
-                          SelectKernel<T, false>);                                                       \
-  REGISTER_KERNEL_BUILDER(Name("BladeSelectSoft").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
+      StepKernel<T, uint8_t>);                                                                                 \
+  REGISTER_KERNEL_BUILDER(Name("BladeSelect").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),           \
+                          SelectKernel<T, false>);                                                             \
+  REGISTER_KERNEL_BUILDER(Name("BladeSelectSoft").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),       \
                           SelectKernel<T, true>);
 BLADE_REGISTER(Eigen::half)
 BLADE_REGISTER(Eigen::bfloat16)

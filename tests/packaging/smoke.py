@@ -22,6 +22,7 @@ with warnings.catch_warnings(record=True) as caught:
 package = pathlib.Path(blade_tf.__file__).parent
 assert package.parent.name == "site-packages", f"expected the installed package, got {package}"
 assert (native.library is not None) == NATIVE, f"expected native={NATIVE}, got the library {native.library}"
+assert native.xla == NATIVE, f"expected XLA's kernels {NATIVE}, got {native.xla}"
 mine = [str(warning.message) for warning in caught if "blade_tf" in str(warning.message)]
 assert len(mine) == (0 if NATIVE else 1), f"expected {0 if NATIVE else 1} warnings of blade_tf, got {mine}"
 assert importlib.metadata.version("blade-tf") == blade_tf.__version__
