@@ -17,7 +17,7 @@ MAIN: Size = (768, 512)
 SIZES: tuple[Size, ...] = ((192, 128), MAIN, (2048, 2048), (8192, 8192))
 PEERS: tuple[str, ...] = ("opencv", "stock", "xla", "numba", "halide")
 LEVELS: dict[str, set[str]] = {
-    "avx512": {"avx2", "fma", "avx512f", "avx512dq"},
+    "avx512": {"avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl"},
     "avx2": {"avx2", "fma"},
     "portable": set(),
 }
