@@ -5,6 +5,7 @@ Native and stock implementations are chosen as for `blade_tf.ops`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -123,6 +124,11 @@ class SelectParameters:
         return found if self.soft is None else found | {"soft": self.soft, "centers": _in_float32(self.centers)}
 
     @functools.cached_property
+    def step_arguments(self) -> dict[str, Any]:
+        """The attributes of the native fused step."""
+        return {key: value for key, value in self.native_arguments.items() if key != "center"}
+
+    @functools.cached_property
     def stock_arguments(self) -> dict[str, Any]:
         """The arguments of the stock operation."""
         found = {
@@ -208,9 +214,11 @@ def blade_select(
 
     Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), section 2.1; intensity, section 3.3.
     """
-    image = ops.image_tensor(image)
-    values = orientations, strength_thresholds, coherence_thresholds, intensity_thresholds, rho, center
-    return select(image, parameters(*values))
+    found = parameters(orientations, strength_thresholds, coherence_thresholds, intensity_thresholds, rho, center)
+    if ops.eager(image) and ops.uses_native():
+        with contextlib.suppress(tf.errors.InvalidArgumentError):  # the checks below know what is wrong
+            return select(image, found)
+    return select(ops.image_tensor(image), found)
 
 
 def blade_select_soft(

@@ -16,9 +16,9 @@ __all__ = ["blade_step"]
 def _native_step(
     image: tf.Tensor, filters: tf.Tensor, dt: tf.Tensor, parameters: select_ops.SelectParameters
 ) -> tf.Tensor:
-    arguments = {key: value for key, value in parameters.native_arguments.items() if key != "center"}
     index = tf.uint8 if parameters.num_bins <= 256 else tf.int32
-    return native.library.blade_step(image=image, filters=filters, dt=dt, Tsel=index, **arguments).output
+    found = native.library.blade_step(image=image, filters=filters, dt=dt, Tsel=index, **parameters.step_arguments)
+    return found.output
 
 
 def blade_step(

@@ -42,8 +42,7 @@ class PairFilter {
             wrong = FirstWrongRow(selection, top + first, top + last, w, k);
             return false;
           }
-          // The processor sees by itself what one channel alone will need.
-          if (channels == 1) continue;
+
           PrefetchRow(selection, next, end, w, x, n);
           PrefetchRow(image_, next + 2, shape_.rows(), w * channels, x * channels, n * channels);
           PrefetchRow(output, next, end, w * channels, x * channels, n * channels);
