@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,11 @@ import tensorflow as tf
 from blade_tf import native, ops, select_ops
 
 __all__ = ["blade_step"]
+
+
+@functools.lru_cache(maxsize=16)
+def _constant(value: float, dtype: tf.DType) -> tf.Tensor:
+    return tf.constant(value, dtype)
 
 
 def _native_step(
@@ -61,9 +67,10 @@ def blade_step(
         orientations, strength_thresholds, coherence_thresholds, intensity_thresholds, rho
     )
     bins = parameters.num_bins
-    if ops.eager(image, filters, dt) and ops.uses_native():
+    if ops.eager(image, filters) and ops.uses_native() and (isinstance(dt, float) or ops.eager(dt)):
         with contextlib.suppress(tf.errors.InvalidArgumentError):  # the checks below know what is wrong
-            return _native_step(image, filters, dt, parameters)
+            length = _constant(dt, image.dtype) if isinstance(dt, float) else dt
+            return _native_step(image, filters, length, parameters)
     image = ops.image_tensor(image)
     filters = ops.filters_tensor(filters, image)
     try:
