@@ -52,5 +52,5 @@ refuse "set BLADE_TF_TENSORFLOW=$BLADE_TF_TENSORFLOW" BLADE_TF_TENSORFLOW=$other
 refuse "expected one of tensorflow, tensorflow-cpu, got 'tf'" BLADE_TF_TENSORFLOW=tf
 
 echo "--- install without the library and without a compiler"
-BLADE_TF_NATIVE=0 CXX=/nonexistent/g++ "$work/venv/bin/pip" install --quiet --no-deps --force-reinstall "$sdist"
+BLADE_TF_NATIVE=0 BLADE_TF_XLA=0 CXX=/nonexistent/g++ "$work/venv/bin/pip" install --quiet --no-deps --force-reinstall "$sdist"
 smoke stock
