@@ -34,7 +34,6 @@ int64_t GradFiltersPairs(const PairKernels<ComputeOf<T>>& kernels, int64_t k, co
           wrong = FirstWrongRow(selection, top + first, top + last, w, k);
           return false;
         }
-        if (shape.c == 1) continue;
         const int64_t next = top + y + j + 2;
         PrefetchRow(selection, next, end, w, x, n);
         PrefetchRow(image, next + 2, shape.rows(), w * shape.c, x * shape.c, n * shape.c);

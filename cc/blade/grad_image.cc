@@ -84,7 +84,6 @@ int64_t GradImagePairs(const FilterBank<T>& bank, const ImageShape& shape, const
           const S* selected = wanted(j) ? selection + (top + y + j) * w + x : nullptr;
           if (!offsets.Load(kernels, selected, n, k, j))
             return FirstWrongRow(selection, top + std::max(y, above), top + std::min(y + 2, below), w, k);
-          if (shape.c == 1) continue;
           const int64_t next = top + y + j + 2;
           PrefetchRow(selection, next, top + below, w, x, n);
           PrefetchRow(grad, next, top + below, w * shape.c, x * shape.c, n * shape.c);

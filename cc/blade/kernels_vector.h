@@ -26,7 +26,6 @@ struct Footprint {
 
 #define BLADE_BY_FOOTPRINT(Function, r, taps, ...)                \
   do {                                                            \
-    if (r == 5 && taps == 25) return Function<5, 5>(__VA_ARGS__); \
     if (r == 5 && taps == 30) return Function<5, 6>(__VA_ARGS__); \
     if (r == 6 && taps == 30) return Function<6, 5>(__VA_ARGS__); \
     if (r == 3 && taps == 9) return Function<3, 3>(__VA_ARGS__);  \

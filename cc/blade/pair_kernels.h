@@ -3,7 +3,6 @@
 
 #include <cstdint>
 
-#include "cc/blade/kernels.h"
 #include "cc/blade/simd.h"
 
 namespace blade {

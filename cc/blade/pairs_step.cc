@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <deque>
-#include <utility>
 
 #include "cc/blade/pairs_kernels.h"
 #include "cc/blade/strip.h"
