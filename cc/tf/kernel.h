@@ -1,8 +1,13 @@
 #ifndef BLADE_TF_KERNEL_H_
 #define BLADE_TF_KERNEL_H_
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <new>
 #include <string>
 #include <utility>
@@ -87,6 +92,20 @@ inline absl::Status FilterShapeOf(const Tensor& tensor, blade::FilterShape* shap
   *shape = {tensor.dim_size(0), tensor.dim_size(1), tensor.dim_size(2)};
   if (HasFootprint(*shape)) return absl::OkStatus();
   return Expected(kFilters, TypeName(tensor.dtype()), tensor.shape().DebugString());
+}
+
+// A result of the kernel. What malloc takes anew from the system for each large result costs a page fault for every page
+// at its first touch, several times the kernel's own time: pages of 2 MiB make them few, where the system has them.
+inline absl::Status AllocateOutput(OpKernelContext* context, int index, const TensorShape& shape, Tensor** output) {
+  TF_RETURN_IF_ERROR(context->allocate_output(index, shape, output));
+#ifdef __linux__
+  constexpr uintptr_t kHugePage = uintptr_t{1} << 21;
+  const uintptr_t address = reinterpret_cast<uintptr_t>((*output)->data());
+  const uintptr_t begin = (address + kHugePage - 1) & ~(kHugePage - 1);
+  const uintptr_t end = (address + (*output)->TotalBytes()) & ~(kHugePage - 1);
+  if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // it may fail: advice
+#endif
+  return absl::OkStatus();
 }
 
 // Calls work(begin, end) for blocks that cover [0, total), on TensorFlow's pool. Throws std::bad_alloc if one of them

@@ -20,7 +20,7 @@ class FilterKernel : public BladeKernel {
     OP_REQUIRES_OK(context, FilterShapeOf(filters, &filter_shape));
     OP_REQUIRES_OK(context, SameShape(kSelection, selection, image));
     Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, image.shape(), &output));
+    OP_REQUIRES_OK(context, AllocateOutput(context, 0, image.shape(), &output));
     const blade::FilterBank<Core<T>> bank(filter_shape, Data<T>(filters), level());
     FirstWrong wrong;
     ParallelFor(context, shape.rows(), RowBlock(context, shape, filter_shape.r - 1), [&](int64_t begin, int64_t end) {
@@ -43,7 +43,7 @@ class FilterGradImageKernel : public BladeKernel {
     OP_REQUIRES_OK(context, ImageShapeOf(kGrad, grad, &shape));
     OP_REQUIRES_OK(context, SameShape(kSelection, selection, grad));
     Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, grad.shape(), &output));
+    OP_REQUIRES_OK(context, AllocateOutput(context, 0, grad.shape(), &output));
     const blade::FilterBank<Core<T>> bank(filter_shape, Data<T>(filters), level());
     FirstWrong wrong;
     ParallelFor(context, shape.rows(), RowBlock(context, shape, filter_shape.r - 1), [&](int64_t begin, int64_t end) {
@@ -76,7 +76,7 @@ class FilterGradFiltersKernel : public BladeKernel {
     TensorShape filters_shape, sums_shape;
     OP_REQUIRES_OK(context, TensorShape::BuildTensorShape({sizes(0), sizes(1), sizes(2)}, &filters_shape));
     Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, filters_shape, &output));
+    OP_REQUIRES_OK(context, AllocateOutput(context, 0, filters_shape, &output));
 
     const blade::GradFiltersBlocks blocks(shape, filter_shape);
     Tensor sums;

@@ -79,7 +79,7 @@ class ExchangeKernel : public PairsKernel {
     blade::ExchangeShape shape;
     OP_REQUIRES_OK(context, ShapeOf(image, conductance, &shape));
     Tensor *change = nullptr, limit;
-    OP_REQUIRES_OK(context, context->allocate_output(0, image.shape(), &change));
+    OP_REQUIRES_OK(context, AllocateOutput(context, 0, image.shape(), &change));
     OP_REQUIRES_OK(context, Limit<T>(context, shape, conductance, &limit));
     ParallelFor(context, shape.rows(), Block(context, shape), [&](int64_t begin, int64_t end) {
       blade::ExchangeRows(shape, pairs(), level(), image.flat<T>().data(), conductance.flat<T>().data(),
@@ -99,7 +99,7 @@ class ExchangeGradKernel : public PairsKernel {
     OP_REQUIRES_OK(context, ShapeOf(image, conductance, &shape));
     OP_REQUIRES_OK(context, Same("grad", grad, image.shape()));
     Tensor *conductance_grad = nullptr, limit, sum_grad;
-    OP_REQUIRES_OK(context, context->allocate_output(0, conductance.shape(), &conductance_grad));
+    OP_REQUIRES_OK(context, AllocateOutput(context, 0, conductance.shape(), &conductance_grad));
     OP_REQUIRES_OK(context, Limit<T>(context, shape, conductance, &limit));
     OP_REQUIRES_OK(context, context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, limit.shape(), &sum_grad));
     const T *u = image.flat<T>().data(), *c = conductance.flat<T>().data(), *g = grad.flat<T>().data(),
@@ -153,7 +153,7 @@ class LookupKernel : public LookupBase {
     blade::LookupShape shape;
     OP_REQUIRES_OK(context, ShapeOf(context, &shape));
     Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, OutputShape(shape), &output));
+    OP_REQUIRES_OK(context, AllocateOutput(context, 0, OutputShape(shape), &output));
     const Tensor &lower = context->input(1), &upper = context->input(2);
     const T *table = context->input(0).flat<T>().data(), *weight = context->input(3).flat<T>().data();
     FirstWrong wrong;
@@ -178,8 +178,8 @@ class LookupGradKernel : public LookupBase {
                  &weight = context->input(3), &grad = context->input(4);
     OP_REQUIRES_OK(context, Same("grad", grad, OutputShape(shape)));
     Tensor *table_grad = nullptr, *weight_grad = nullptr, sums;
-    OP_REQUIRES_OK(context, context->allocate_output(0, table.shape(), &table_grad));
-    OP_REQUIRES_OK(context, context->allocate_output(1, weight.shape(), &weight_grad));
+    OP_REQUIRES_OK(context, AllocateOutput(context, 0, table.shape(), &table_grad));
+    OP_REQUIRES_OK(context, AllocateOutput(context, 1, weight.shape(), &weight_grad));
     const blade::LookupBlocks blocks(shape);
     const int64_t size = shape.k * shape.planes;
     OP_REQUIRES_OK(context, context->allocate_temp(tensorflow::DT_DOUBLE, TensorShape({blocks.count(), size}), &sums));

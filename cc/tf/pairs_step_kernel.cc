@@ -64,7 +64,7 @@ class PairsStepKernel : public BladeKernel {
     OP_REQUIRES_OK(context, Rank(kDt, dt));
     OP_REQUIRES_OK(context, Rank({"bank_dt", "scalar", 0}, bank_dt));
     Tensor* output = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, image.shape(), &output));
+    OP_REQUIRES_OK(context, AllocateOutput(context, 0, image.shape(), &output));
     const blade::PairsBank<T> bank(face.dim_size(0), face.dim_size(1), Data<T>(face), node.dim_size(0),
                                    node.dim_size(1), Data<T>(node));
     const int64_t shared_rows = 2 * (plan_->partner_rows + plan_->base_rows + plan_->selections[0].radius() + 1);

@@ -38,7 +38,7 @@ class SelectKernel : public BladeKernel {
     constexpr int kOutputs = kSoft ? 3 : 1;
     Tensor* outputs[kOutputs];
     for (int i = 0; i < kOutputs; ++i) {
-      OP_REQUIRES_OK(context, context->allocate_output(i, selection_shape, &outputs[i]));
+      OP_REQUIRES_OK(context, AllocateOutput(context, i, selection_shape, &outputs[i]));
     }
     const Core<T>* pixels = Data<T>(image);
     ParallelFor(context, shape.rows(), RowBlock(context, shape, 2 * plan_.radius() + 2),
@@ -86,8 +86,8 @@ class StepKernel : public BladeKernel {
     TensorShape selection_shape = image.shape();
     selection_shape.RemoveLastDims(1);
     Tensor *output = nullptr, *selection = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, image.shape(), &output));
-    OP_REQUIRES_OK(context, context->allocate_output(1, selection_shape, &selection));
+    OP_REQUIRES_OK(context, AllocateOutput(context, 0, image.shape(), &output));
+    OP_REQUIRES_OK(context, AllocateOutput(context, 1, selection_shape, &selection));
     const blade::FilterBank<Core<T>> bank(filter_shape, Data<T>(filters), level());
     const int64_t shared_rows = 2 * plan_.radius() + 2 + filter_shape.r - 1;
     ParallelFor(context, shape.rows(), RowBlock(context, shape, shared_rows), [&](int64_t begin, int64_t end) {
