@@ -358,7 +358,7 @@ BLADE_TARGET void MoveToTotals(int64_t k, float* tables, double* totals) {
 
 }  // namespace
 
-const PairKernels<float> kAvx2Pair = {Offsets<int32_t>, Offsets<uint8_t>, Pack,        UnpackAdd, Dot, Update,
+const PairKernels<float> kAvx2Pair = {Offsets<int32_t>, Offsets<uint8_t>, Pack,        UnpackAdd, Dot, nullptr, Update,
                                       ScatterToPacked,  ScatterToTables,  MoveToTotals};
 
 }  // namespace blade

@@ -377,8 +377,9 @@ BLADE_TARGET void MoveToTotals(int64_t k, float* tables, double* totals) {
 
 }  // namespace
 
-const PairKernels<float> kAvx512Pair = {Offsets<int32_t>, Offsets<uint8_t>, Pack,        UnpackAdd, Dot, Update,
-                                        ScatterToPacked,  ScatterToTables,  MoveToTotals};
+const PairKernels<float> kAvx512Pair = {
+    Offsets<int32_t>, Offsets<uint8_t>, Pack,        UnpackAdd, Dot, DotThreeAvx512, Update,
+    ScatterToPacked,  ScatterToTables,  MoveToTotals};
 
 }  // namespace blade
 

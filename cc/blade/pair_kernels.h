@@ -22,6 +22,8 @@ namespace blade {
 // on the pixels around it.
 constexpr int64_t kPairRows = 6, kPairStride = 32, kPairTaps = 25, kPairColumns = 16;
 constexpr int64_t PairTap(int64_t r, int64_t s) { return 6 * s + r; }
+// In tables for three channels at once: whole rows in one or the other half.
+constexpr int64_t ThreeTap(int64_t r, int64_t s) { return r < 3 ? 5 * r + s : 16 + 5 * (r - 3) + s; }
 
 template <typename F>
 struct PairKernels {
@@ -37,6 +39,12 @@ struct PairKernels {
 
   // out[j][x] = sum of the products of the footprint of pixel x of row j and its filter.
   void (*dot)(const F* packed, const F* const* tables, const uint32_t* const* offsets, int64_t n, F* const* out);
+
+  // Of three channels, without a packed copy: rows[i] is row i of `width` pixels, `first` the column where the first
+  // pixel's footprint begins, `table` one of ThreeTap for both rows, out[j] has room for n pixels. Null where the level
+  // has none.
+  void (*dot_three)(const F* const* rows, int64_t first, int64_t n, int64_t width, const F* table,
+                    const uint32_t* const* offsets, F* const* out);
 
   // output = image + dt * output, two roundings.
   void (*update)(const F* image, F dt, int64_t n, F* output);
@@ -60,6 +68,8 @@ const PairKernels<F>* GetPairKernels(SimdLevel level);
 
 #ifdef BLADE_X86
 extern const PairKernels<float> kAvx2Pair, kAvx512Pair;
+void DotThreeAvx512(const float* const* rows, int64_t first, int64_t n, int64_t width, const float* table,
+                    const uint32_t* const* offsets, float* const* out);
 #endif
 
 }  // namespace blade
