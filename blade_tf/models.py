@@ -160,7 +160,7 @@ class EvolutionModel(keras.Model):
         if self.output_form == "final":
             return self.evolve(image)
         self._warn_beyond_range(image)
-        return tf.stack(integrate.trajectory(self.step, image, self.steps), axis=1)
+        return tf.stack(integrate.trajectory(self._step(self.dt, ()), image, self.steps), axis=1)
 
     def compute_output_spec(self, image: Any) -> keras.KerasTensor:
         shape = tuple(image.shape)

@@ -57,7 +57,10 @@ class Rate(keras.layers.Layer):
         raise NotImplementedError
 
     def euler(self, dt: Any) -> Callable[[tf.Tensor], tf.Tensor]:
-        """The step `u' = u + dt rate(u)` of explicit Euler (eq 2.6); in one operation where there is one for it."""
+        """The step `u' = u + dt rate(u)` of explicit Euler (eq 2.6); in one operation where there is one for it.
+
+        To be made where it is used, in the same graph and under the same tape: it may hold the weights of that moment.
+        """
         return integrate.euler(self, dt)
 
     def mosaic(self) -> tuple[np.ndarray, int]:
@@ -105,17 +108,21 @@ class BladeRate(Rate):
         return [self.selection(tf.stop_gradient(image))]
 
     def euler(self, dt: Any) -> Callable[[tf.Tensor], tf.Tensor]:
-        """The step of explicit Euler; `blade_tf.blade_step` where the selection is of that kind."""
+        """The step of explicit Euler; `blade_tf.blade_step` where the selection is of that kind.
+
+        The filters are read, and those of a `ConvexBlade` made, here: once for all calls of the step.
+        """
         plain = super().euler(dt)
         # What overrides a part is to be asked.
         if type(self) is not BladeRate or type(self.blade) not in (Blade, ConvexBlade):
             return plain
+        filters = tf.cast(self.blade.filters, self.blade.compute_dtype)
 
         def step(u: tf.Tensor) -> tf.Tensor:
             parameters = self.selection.step_parameters(u)
             if parameters is None or u.dtype.name != self.blade.compute_dtype or not ops.uses_native():
                 return plain(u)
-            return blade_step(u, tf.cast(self.blade.filters, u.dtype), dt, **parameters)
+            return blade_step(u, filters, dt, **parameters)
 
         return step
 

@@ -103,7 +103,7 @@ class SelectParameters:
                 f"orientations: expected at most {tf.int32.max} combinations of features, got {self.num_bins}"
             )
 
-    @property
+    @functools.cached_property
     def num_bins(self) -> int:
         """The number of values that the selection takes, and of filters that a bank needs."""
         sizes = {feature: len(getattr(self, f"{feature}_thresholds")) + 1 for feature in RANGES}
@@ -140,13 +140,14 @@ class SelectParameters:
         return found if self.soft is None else found | {"soft": self.soft, "centers": _in_float32(self.centers)}
 
 
+_LISTS = (list, np.ndarray)  # `list | np.ndarray` would be made anew for each argument
 # By types too: 1, 1.0 and True are equal.
 _cached_parameters = functools.lru_cache(typed=True)(SelectParameters)
 
 
 def parameters(*arguments: Any) -> SelectParameters:
     """The checked parameters of these arguments, in the fields' order; made once for equal ones."""
-    arguments = tuple(tuple(a) if isinstance(a, list | np.ndarray) else a for a in arguments)
+    arguments = tuple([tuple(a) if isinstance(a, _LISTS) else a for a in arguments])
     try:
         return _cached_parameters(*arguments)
     except TypeError:  # not hashable

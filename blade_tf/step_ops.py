@@ -88,20 +88,28 @@ def blade_step(
     return _native_step(image, filters, dt, parameters)
 
 
+def _centre(filters: tf.Tensor) -> tf.Tensor:
+    """[1, R, S]: 1 at the tap of the pixel itself, 0 elsewhere."""
+    shape = filters.shape[1:]
+    rows, columns = shape if shape.is_fully_defined() else tf.unstack(tf.shape(filters)[1:], num=2)
+    around = [[0, 0], [(rows - 1) // 2, rows // 2], [(columns - 1) // 2, columns // 2]]
+    return tf.pad(tf.ones([1, 1, 1], filters.dtype), around)
+
+
 @tf.RegisterGradient("BladeStep")
-def _blade_step_grad(
-    op: tf.Operation, grad: tf.Tensor, _: tf.Tensor | None
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+def _blade_step_grad(op: tf.Operation, grad: tf.Tensor, _: tf.Tensor | None) -> list[tf.Tensor | None]:
     image, filters, dt = op.inputs
     selection = op.outputs[1]
-    # The image's own share is one more tap of every filter.
-    rows, columns = tf.unstack(tf.shape(filters)[1:], num=2)
-    centre = tf.one_hot((rows - 1) // 2 * columns + (columns - 1) // 2, rows * columns, dtype=filters.dtype)
-    taps = dt * filters + tf.reshape(centre, [1, rows, columns])
-    image_grad = native.library.blade_filter_grad_image(filters=taps, selection=selection, grad=grad)
-    filters_grad = dt * ops.grad_filters(image, selection, grad, filters)
-    # Eagerly, TensorFlow says which gradients nobody asks for; in graphs they are pruned.
-    if 2 in (getattr(op, "skip_input_indices", None) or ()):
-        return image_grad, filters_grad, None
-    rate = native.library.blade_filter(image=image, filters=filters, selection=selection)
-    return image_grad, filters_grad, tf.reduce_sum(grad * rate)
+    found: list[tf.Tensor | None] = [None, None, None]
+    # Which gradients nobody asks for: a tape knows, tf.gradients prunes them.
+    unwanted = getattr(op, "skip_input_indices", None) or ()
+    if 0 not in unwanted:
+        # The image's own share is one more tap of every filter.
+        taps = dt * filters + _centre(filters)
+        found[0] = native.library.blade_filter_grad_image(filters=taps, selection=selection, grad=grad)
+    if 1 not in unwanted:
+        found[1] = dt * ops.grad_filters(image, selection, grad, filters)
+    if 2 not in unwanted:
+        rate = native.library.blade_filter(image=image, filters=filters, selection=selection)
+        found[2] = tf.reduce_sum(grad * rate)
+    return found

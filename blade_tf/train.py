@@ -8,6 +8,7 @@ import os
 import pathlib
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -80,6 +81,7 @@ class _Trainer:
             best_psnr=self.best_psnr,
             waited=self.waited,
         )
+        self._traced: Callable[[tf.Tensor], tf.Tensor] | None = None
         self.follow()
 
     def weights(self, name: str, p: tf.Tensor) -> tf.Tensor:
@@ -101,9 +103,13 @@ class _Trainer:
             for name, best in self.best.items():
                 best.assign(self.p[name].value)
 
-    @tf.function
     def update(self, batch: tf.Tensor) -> tf.Tensor:
-        """One Adam step on a batch [B, F, H, W, C]; returns the loss before it."""
+        """One Adam step on a batch [B, F, H, W, C], always of the same shape; returns the loss before it."""
+        # Without the look at its arguments that a tf.function takes at each call.
+        self._traced = self._traced or tf.function(self._update).get_concrete_function(batch)
+        return self._traced(batch)
+
+    def _update(self, batch: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             value = self.loss(self.model(batch[:, 0]), batch[:, 1:])
         gradients = tape.gradient(value, [variable.value for variable in self.bank.values()])

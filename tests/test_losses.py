@@ -51,6 +51,31 @@ def test_log_mse_counts_images_of_any_contrast_alike():
     np.testing.assert_allclose(gradients[1], gradients[0], rtol=0, atol=1e-3 * np.abs(gradients[0]).max())
 
 
+def test_derivatives_of_log_mse_are_those_of_its_formula():
+    """With respect to both states, and the second ones."""
+
+    def formula(predicted, reference):
+        mse = tf.reduce_mean(tf.math.squared_difference(predicted, reference), [2, 3, 4])
+        return tf.reduce_mean(tf.math.log(tf.reduce_sum(mse, 1) + 1e-6))
+
+    states = [tf.constant(x) for x in trajectories(channels=3)]
+
+    def derivatives(loss):
+        with tf.GradientTape() as outer:
+            outer.watch(states)
+            with tf.GradientTape() as inner:
+                inner.watch(states)
+                value = loss(*states)
+            first = inner.gradient(value, states)
+            total = tf.add_n([tf.reduce_sum(tf.sin(gradient)) for gradient in first])
+        return first + outer.gradient(total, states)
+
+    expected = derivatives(formula)
+    for found in (derivatives(losses.log_mse), tf.function(derivatives)(losses.log_mse)):
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-12 * np.abs(b).max())
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_ssim_agrees_with_scikit_image(channels):
     predicted, reference = (x.astype(np.float32) for x in trajectories(channels=channels))

@@ -150,6 +150,33 @@ def test_gradients_are_those_of_the_parts(channels, footprint, dtype):
 
 
 @needs_native
+@pytest.mark.parametrize("wanted", [[0], [1], [2], [0, 1]])
+def test_only_the_gradients_that_are_asked_for_are_computed(wanted, monkeypatch):
+    """Eagerly too, where no graph is pruned."""
+    inputs = [*case((1, 9, 20, 1), (BINS, 5, 5), "float32"), tf.constant(0.3)]
+    made = ["blade_filter_grad_image", "blade_filter_grad_filters", "blade_filter"]
+    called = []
+
+    class Library:
+        def __getattr__(self, name):
+            called.append(name)
+            return getattr(library, name)
+
+    def some():
+        with tf.GradientTape() as tape:
+            tape.watch([inputs[i] for i in wanted])
+            output = blade_tf.blade_step(*inputs, **OPTIONS)
+        return tape.gradient(output, [inputs[i] for i in wanted])
+
+    expected, library = gradients(blade_tf.blade_step, *inputs, inputs[0] * 0 + 1, **OPTIONS), native.library
+    monkeypatch.setattr(native, "library", Library())
+    for found in (some(), tf.function(some)()):
+        for i, gradient in zip(wanted, found, strict=True):
+            np.testing.assert_allclose(gradient, expected[i], rtol=1e-6, atol=1e-6)
+    assert called == 2 * ["blade_step", *(made[i] for i in wanted)]
+
+
+@needs_native
 def test_second_derivatives_are_those_of_the_parts():
     image, filters = case((1, 6, 7, 2), (BINS, 3, 3))
     weights = case(image.shape, (1, 1, 1), seed=1)[0]
@@ -431,6 +458,21 @@ def test_a_fused_model_is_euler_of_its_rate_bit_for_bit(make, channels):
 
 
 @needs_native
+@pytest.mark.parametrize("output", ["final", "trajectory"])
+@pytest.mark.parametrize("make", [rate_of, convex_rate])
+def test_filters_are_made_once_for_all_steps(make, output):
+    model = blade_tf.EvolutionModel(make(), 0.3, 3, output=output)
+    graph = tf.function(model).get_concrete_function(tf.TensorSpec([2, 21, 35, 1])).graph.as_graph_def()
+    nodes = [*graph.node, *(node for body in graph.library.function for node in body.node_def)]
+    assert sum(node.op == "ReadVariableOp" for node in nodes) == 1
+    assert sum(node.op == "Softmax" for node in nodes) == (make is convex_rate)
+    u = image_of(2, 21, 35, 1)
+    before = model(u)
+    model.trainable_variables[0].assign(2 * model.trainable_variables[0])
+    assert np.abs(model(u) - before).max() > 0.01
+
+
+@needs_native
 def test_where_a_step_is_fused():
     """A selection by luma, other methods and further rates need the rate itself, and give what they gave."""
     gray, colour, apart = image_of(1, 9, 11, 1), image_of(1, 9, 11, 3), ["BladeFilter", "BladeSelect"]
@@ -538,13 +580,13 @@ def test_training_keeps_one_image_and_one_byte_a_pixel_and_step(channels):
     update.get_concrete_function(tf.TensorSpec(shape))
     large = sorted((x.dtype.name, tuple(x.shape)) for x in kept.values() if np.prod(x.shape) >= np.prod(shape[:3]))
     assert large == 5 * [("float32", shape)] + 5 * [("uint8", shape[:3])]
-    # The filters, once a step but in the same place, and lengths.
+    # The filters, once for all steps, and lengths.
     assert {tuple(x.shape) for x in kept.values()} - {shape, shape[:3]} <= {(BINS, 5, 5), (), (3,), (5,)}
 
 
 @needs_native
 def test_a_loop_keeps_no_more_for_its_gradient():
-    """What is pushed onto lists in the loop's body: the state, the selection and the filters, which do not change."""
+    """What is pushed onto lists in the loop's body: the state and the selection; the filters come from outside."""
     model, shape = blade_tf.EvolutionModel(rate_of(), 0.1, 5), (2, 40, 50, 1)
 
     @tf.function
@@ -560,7 +602,7 @@ def test_a_loop_keeps_no_more_for_its_gradient():
         for node in body.node_def
         if node.op == "TensorListPushBack"
     }
-    assert len(pushed) == 3
+    assert len(pushed) == 2
     assert sum(name.endswith(":uint8") for name in pushed) == 1
 
 

@@ -103,8 +103,10 @@ def training(picture: np.ndarray, repeats: int, seconds: float) -> dict[str, Any
         optimizer.apply(tape.gradient(value, variables), model.trainable_variables)
         return value
 
+    traced = update.get_concrete_function(image, states)  # as the trainer calls it
+
     def run() -> tf.Tensor:
-        return update(image, states)
+        return traced(image, states)
 
     if not np.isfinite(float(run())):
         raise ValueError("training: the loss is not finite")
@@ -139,7 +141,7 @@ def _peak_after(image: tf.Tensor, steps: int, trajectory: bool) -> int:
     @tf.function(autograph=False)
     def gradient(image: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            states = integrate.trajectory(model.step, image, steps)
+            states = integrate.trajectory(model.rates[0].euler(model.dt), image, steps)
             value = tf.add_n([tf.nn.l2_loss(state) for state in (states if trajectory else states[-1:])])
         return tape.gradient(value, variables)
 

@@ -23,15 +23,14 @@ void CopyFilters(const FilterShape& shape, const T* filters, int64_t stride, Com
 
 template <typename T>
 void CopyPairFilters(const FilterShape& shape, const T* filters, ComputeOf<T>* tables) {
-  const int64_t second = (shape.k + 1) * kPairStride + 1;
+  const int64_t size = (shape.k + 1) * kPairStride;
   for (int64_t k = 0; k < shape.k; ++k) {
     for (int64_t r = 0; r < 5; ++r) {
-      for (int64_t s = 0; s < 5; ++s) {
-        const int64_t to = k * kPairStride + PairTap(r, s);
-        tables[to] = tables[second + to] = Storage<T>::Load(filters[(k * 5 + r) * 5 + s]);
-      }
+      for (int64_t s = 0; s < 5; ++s)
+        tables[k * kPairStride + PairTap(r, s)] = Storage<T>::Load(filters[(k * 5 + r) * 5 + s]);
     }
   }
+  std::copy_n(tables, size - 1, tables + size + 1);
 }
 
 }  // namespace

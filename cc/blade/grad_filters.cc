@@ -132,9 +132,11 @@ void FilterGradFiltersReduce(const FilterShape& filters, const double* sums, int
       const double* values = sums + block * size + k * stride;
       for (size_t t = 0; t < total.size(); ++t) total[t] += values[t];
     }
-    for (int64_t t = 0; t < r * s; ++t) {
-      filters_grad[(k * r + t % r) * s + t / r] =
-          Storage<T>::Store(static_cast<ComputeOf<T>>(total[static_cast<size_t>(t)]));
+    for (int64_t i = 0; i < r; ++i) {
+      for (int64_t j = 0; j < s; ++j) {
+        filters_grad[(k * r + i) * s + j] =
+            Storage<T>::Store(static_cast<ComputeOf<T>>(total[static_cast<size_t>(j * r + i)]));
+      }
     }
   }
 }
