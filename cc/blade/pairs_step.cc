@@ -58,9 +58,9 @@ class Stepper {
         limits_(2 * plan.partner_rows + 1, 1, shape.w),
         pixels_(2 * plan.partner_rows + 1, 1, shape.w),
         inside_(1, 1, shape.w),
-        lower_(limits_.pitch()),
-        upper_(limits_.pitch()),
-        weight_(limits_.pitch()),
+        lower_{Rows<int32_t>(), Rows<int32_t>(), Rows<int32_t>()},
+        upper_(Rows<int32_t>()),
+        weight_{Rows<F>(), Rows<F>(), Rows<F>()},
         out_(limits_.pitch()) {
     std::fill_n(inside_.Row(0), shape.w, F(1));
     for (int i = 0; i < 3; ++i) {
@@ -75,6 +75,8 @@ class Stepper {
   void Run(const F* image, int64_t first, int64_t last, F dt, F bank_dt, F* output) {
     int64_t limits = std::max<int64_t>(first - plan_.partner_rows, 0);
     int64_t conductances = std::max<int64_t>(limits - plan_.base_rows, 0);
+    selected_ = conductances;
+    needed_ = std::min(last + plan_.partner_rows + plan_.base_rows, shape_.h);
     for (int i = 0; i < 3; ++i) {
       const int64_t grid_w = shape_.w - (plan_.selections[i].center == SelectCenter::kFaceX);
       int64_t left = 0;
@@ -95,18 +97,35 @@ class Stepper {
   }
 
  private:
+  // Enough for the strips to be worth their turns.
+  static constexpr int64_t kSelectedRows = 8;
+
+  template <typename T>
+  AlignedArray<T> Rows() const {
+    return AlignedArray<T>(kSelectedRows * shape_.w + kPairsPad);
+  }
+
+  // The selections of row y, and of those after it that their strips go through at the same time.
+  void Select(int64_t y) {
+    first_selected_ = y;
+    selected_ = std::min(y + kSelectedRows, needed_);
+    for (int i = 0; i < 3; ++i) {
+      const SelectPlan<F>& plan = plan_.selections[i];
+      const int64_t end = std::min(selected_, shape_.h - (plan.center == SelectCenter::kFaceY));
+      const Selected<F, int32_t> selected = {lower_[i].get(), upper_.get(),
+                                             plan.soft == SoftFeature::kNone ? nullptr : weight_[i].get(), y};
+      for (auto& strip : strips_[i]) strip.Run(end, selected);
+    }
+  }
+
   void MakeConductances(int64_t y) {
+    if (y == selected_) Select(y);
+    const int64_t at = (y - first_selected_) * shape_.w;
     F* to = conductances_.Row(y);
     for (int i = 0; i < 3; to += bank_.planes(i) * conductances_.pitch(), ++i) {
       const bool soft = plan_.selections[i].soft != SoftFeature::kNone;
-      const bool face_x = plan_.selections[i].center == SelectCenter::kFaceX;
-      const bool face_y = plan_.selections[i].center == SelectCenter::kFaceY;
-      if (face_y && y + 1 == shape_.h) continue;
-      if (face_x) lower_.get()[shape_.w - 1] = upper_.get()[shape_.w - 1] = 0;
-      const Selected<F, int32_t> selected = {lower_.get(), upper_.get(), soft ? weight_.get() : nullptr, y};
-      for (auto& strip : strips_[i]) strip.Run(y + 1, selected);
-      kernels_.lookup(bank_.table(i), bank_.stride(i), bank_.planes(i), lower_.get(), selected.weight, shape_.w,
-                      conductances_.pitch(), to);
+      kernels_.lookup(bank_.table(i), bank_.stride(i), bank_.planes(i), lower_[i].get() + at,
+                      soft ? weight_[i].get() + at : nullptr, shape_.w, conductances_.pitch(), to);
     }
   }
 
@@ -158,8 +177,9 @@ class Stepper {
   const size_t known_;  // of the exchanges
   std::deque<Strip<F, int32_t>> strips_[3];
   Ring<F> conductances_, limits_, pixels_, inside_;
-  AlignedArray<int32_t> lower_, upper_;
-  AlignedArray<F> weight_, out_;
+  int64_t first_selected_ = 0, selected_ = 0, needed_ = 0;
+  AlignedArray<int32_t> lower_[3], upper_;  // of the selected rows
+  AlignedArray<F> weight_[3], out_;
   std::vector<const PairSide*> active_;
   std::vector<const F*> c_, partner_r_, partner_u_;
 };
