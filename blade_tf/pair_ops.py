@@ -33,8 +33,10 @@ def _exchange_native(u: tf.Tensor, conductance: tf.Tensor, numbers: list[int]) -
     return native.library.blade_exchange(image=u, conductance=conductance, pairs=numbers)
 
 
-def _sides(pair: Pair) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    return [(pair.a, pair.b), (pair.b, pair.a)]
+def _sides(pairs: Sequence[Pair]) -> list[tuple[int, tuple[int, int], tuple[int, int]]]:
+    """(plane, own offset, that of the partner) of both directions of all pairs, in the order of all sums."""
+    sides = [(pair.plane, own, other) for pair in pairs for own, other in ((pair.a, pair.b), (pair.b, pair.a))]
+    return sorted(sides, key=lambda side: side[2][0] - side[1][0])
 
 
 def _shift(field: tf.Tensor, offset: tuple[int, int]) -> tf.Tensor:
@@ -49,11 +51,10 @@ def _shift(field: tf.Tensor, offset: tuple[int, int]) -> tf.Tensor:
 def _exchange_stock(u: tf.Tensor, conductance: tf.Tensor, pairs: Sequence[Pair]) -> tf.Tensor:
     inside = tf.ones_like(u[:, :1])
     couplings = []
-    for pair in pairs:
-        c = conductance[:, pair.plane : pair.plane + 1]
-        for own, other in _sides(pair):
-            step = (other[0] - own[0], other[1] - own[1])
-            couplings.append((_shift(c, (-own[0], -own[1])) * _shift(inside, step), step))
+    for plane, own, other in _sides(pairs):
+        c = conductance[:, plane : plane + 1]
+        step = (other[0] - own[0], other[1] - own[1])
+        couplings.append((_shift(c, (-own[0], -own[1])) * _shift(inside, step), step))
     total = tf.zeros_like(inside)
     for c, _ in couplings:
         total += c

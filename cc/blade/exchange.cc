@@ -17,24 +17,20 @@ struct Side {
 
 bool Inside(int64_t i, int64_t size) { return i >= 0 && i < size; }
 
-// Calls work(side) for each direction of each pair in which row y takes part.
+// Calls work(side) for each side in which row y takes part.
 template <typename Work>
-void ForEachSide(const ExchangeShape& shape, const std::vector<Pair>& pairs, int64_t y, const Work& work) {
-  for (const Pair& pair : pairs) {
-    for (const bool is_a : {true, false}) {
-      const int64_t own_y = is_a ? pair.ay : pair.by, own_x = is_a ? pair.ax : pair.bx;
-      const int64_t other_y = is_a ? pair.by : pair.ay, other_x = is_a ? pair.bx : pair.ax;
-      Side side;
-      side.plane = pair.plane;
-      side.base_row = y - own_y;
-      side.base_shift = -own_x;
-      side.partner_row = side.base_row + other_y;
-      side.partner_shift = other_x - own_x;
-      side.is_a = is_a;
-      side.first = std::max<int64_t>({0, own_x, own_x - other_x});
-      side.last = std::min({shape.w, shape.w + own_x, shape.w + own_x - other_x});
-      if (Inside(side.base_row, shape.h) && Inside(side.partner_row, shape.h) && side.first < side.last) work(side);
-    }
+void ForEachSide(const ExchangeShape& shape, const std::vector<PairSide>& sides, int64_t y, const Work& work) {
+  for (const PairSide& found : sides) {
+    Side side;
+    side.plane = found.plane;
+    side.base_row = y - found.own_y;
+    side.base_shift = -found.own_x;
+    side.partner_row = side.base_row + found.other_y;
+    side.partner_shift = found.other_x - found.own_x;
+    side.is_a = found.is_a;
+    side.first = std::max<int64_t>({0, found.own_x, found.own_x - found.other_x});
+    side.last = std::min({shape.w, shape.w + found.own_x, shape.w + found.own_x - found.other_x});
+    if (Inside(side.base_row, shape.h) && Inside(side.partner_row, shape.h) && side.first < side.last) work(side);
   }
 }
 
@@ -78,14 +74,25 @@ std::string ParsePairs(const std::vector<int64_t>& numbers, std::vector<Pair>* p
   return "";
 }
 
+std::vector<PairSide> SidesOf(const std::vector<Pair>& pairs) {
+  std::vector<PairSide> sides;
+  for (const Pair& pair : pairs) {
+    for (const bool is_a : {true, false}) sides.push_back(SideOf(pair, is_a));
+  }
+  std::stable_sort(sides.begin(), sides.end(),
+                   [](const PairSide& s, const PairSide& t) { return s.step_y() < t.step_y(); });
+  return sides;
+}
+
 template <typename F>
 void ExchangeLimitRows(const ExchangeShape& shape, const std::vector<Pair>& pairs, SimdLevel level,
                        const F* conductance, int64_t begin, int64_t end, F* limit) {
   const ExchangeKernels<F>& kernels = GetExchangeKernels<F>(level);
+  const std::vector<PairSide> sides = SidesOf(pairs);
   ForEachRow(shape, begin, end, [&](int64_t n, int64_t y) {
     F* out = Row(limit, shape, 1, n, 0, y);
     std::fill_n(out, shape.w, F(0));
-    ForEachSide(shape, pairs, y, [&](const Side& s) {
+    ForEachSide(shape, sides, y, [&](const Side& s) {
       const F* c = Row(conductance, shape, shape.planes, n, s.plane, s.base_row) + s.base_shift;
       kernels.add(c + s.first, s.last - s.first, out + s.first);
     });
@@ -97,11 +104,12 @@ template <typename F>
 void ExchangeRows(const ExchangeShape& shape, const std::vector<Pair>& pairs, SimdLevel level, const F* image,
                   const F* conductance, const F* limit, int64_t begin, int64_t end, F* change) {
   const ExchangeKernels<F>& kernels = GetExchangeKernels<F>(level);
+  const std::vector<PairSide> sides = SidesOf(pairs);
   ForEachRow(shape, begin, end, [&](int64_t n, int64_t y) {
     const F* r = Row(limit, shape, 1, n, 0, y);
     for (int64_t channel = 0; channel < shape.channels; ++channel)
       std::fill_n(Row(change, shape, shape.channels, n, channel, y), shape.w, F(0));
-    ForEachSide(shape, pairs, y, [&](const Side& s) {
+    ForEachSide(shape, sides, y, [&](const Side& s) {
       const F* c = Row(conductance, shape, shape.planes, n, s.plane, s.base_row) + s.base_shift + s.first;
       const F* partner_r = Row(limit, shape, 1, n, 0, s.partner_row) + s.partner_shift + s.first;
       for (int64_t channel = 0; channel < shape.channels; ++channel) {
@@ -118,11 +126,12 @@ template <typename F>
 void ExchangeGradSumRows(const ExchangeShape& shape, const std::vector<Pair>& pairs, SimdLevel level, const F* image,
                          const F* conductance, const F* limit, const F* grad, int64_t begin, int64_t end, F* sum_grad) {
   const ExchangeKernels<F>& kernels = GetExchangeKernels<F>(level);
+  const std::vector<PairSide> sides = SidesOf(pairs);
   ForEachRow(shape, begin, end, [&](int64_t n, int64_t y) {
     const F* r = Row(limit, shape, 1, n, 0, y);
     F* out = Row(sum_grad, shape, 1, n, 0, y);
     std::fill_n(out, shape.w, F(0));
-    ForEachSide(shape, pairs, y, [&](const Side& s) {
+    ForEachSide(shape, sides, y, [&](const Side& s) {
       const F* c = Row(conductance, shape, shape.planes, n, s.plane, s.base_row) + s.base_shift + s.first;
       const F* partner_r = Row(limit, shape, 1, n, 0, s.partner_row) + s.partner_shift + s.first;
       for (int64_t channel = 0; channel < shape.channels; ++channel) {

@@ -30,6 +30,24 @@ struct Pair {
   int64_t plane, ay, ax, by, bx;
 };
 
+// One direction of a pair: the pixel at `own`, relative to the pair's own pixel, exchanges with the one at `other`.
+struct PairSide {
+  int64_t plane, own_y, own_x, other_y, other_x;
+  bool is_a;  // whether `own` is a
+
+  constexpr int64_t step_y() const { return other_y - own_y; }
+  constexpr int64_t step_x() const { return other_x - own_x; }
+};
+
+constexpr PairSide SideOf(const Pair& pair, bool is_a) {
+  return is_a ? PairSide{pair.plane, pair.ay, pair.ax, pair.by, pair.bx, true}
+              : PairSide{pair.plane, pair.by, pair.bx, pair.ay, pair.ax, false};
+}
+
+// The sides of all pairs in the order of all sums over couplings: by the partners' rows from above to below, then by
+// pairs, a first.
+std::vector<PairSide> SidesOf(const std::vector<Pair>& pairs);
+
 struct ExchangeShape {
   int64_t n, channels, planes, h, w;
   int64_t rows() const { return n * h; }

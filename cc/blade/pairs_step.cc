@@ -15,24 +15,27 @@ SelectParameters At(SelectParameters parameters, SelectCenter center) {
   return parameters;
 }
 
-// One direction of a pair: the pixel at `own`, relative to the pair's own pixel, exchanges with the one at `other`.
-struct Side {
-  int64_t plane, own_y, own_x, other_y, other_x;
-};
+bool Equal(const PairList& known, const std::vector<Pair>& pairs) {
+  const auto same = [](const Pair& p, const Pair& q) {
+    return p.plane == q.plane && p.ay == q.ay && p.ax == q.ax && p.by == q.by && p.bx == q.bx;
+  };
+  return std::equal(known.pairs, known.pairs + known.count, pairs.begin(), pairs.end(), same);
+}
 
 // The last `capacity` rows of [planes, w], each extended by kPairsPad values on both sides.
 template <typename F>
 class Ring {
  public:
   Ring(int64_t capacity, int64_t planes, int64_t w)
-      : capacity_(capacity),
-        planes_(planes),
-        pitch_((w + kPairsPad - 1) / kPairsPad * kPairsPad + 2 * kPairsPad),
-        data_(capacity * planes * pitch_) {}
+      : capacity_(1), planes_(planes), pitch_((w + kPairsPad - 1) / kPairsPad * kPairsPad + 2 * kPairsPad), data_(0) {
+    // A power of two: Row is called for each side of each row, where a division would count.
+    while (capacity_ < capacity) capacity_ *= 2;
+    data_ = AlignedArray<F>(capacity_ * planes_ * pitch_);
+  }
 
   int64_t pitch() const { return pitch_; }
   // Column 0; planes are pitch() apart.
-  F* Row(int64_t y) const { return data_.get() + y % capacity_ * planes_ * pitch_ + kPairsPad; }
+  F* Row(int64_t y) const { return data_.get() + (y & (capacity_ - 1)) * planes_ * pitch_ + kPairsPad; }
 
  private:
   int64_t capacity_, planes_, pitch_;
@@ -47,18 +50,18 @@ class Stepper {
         bank_(bank),
         kernels_(GetPairsStepKernels<F>(level)),
         shape_(shape),
+        sides_(SidesOf(plan.pairs)),
+        known_(Equal(kPairs28, plan.pairs)   ? 1
+               : Equal(kPairs44, plan.pairs) ? 2
+                                             : 0),
         conductances_(plan.partner_rows + 2 * plan.base_rows + 1, 2 * bank.planes(0) + bank.planes(2), shape.w),
         limits_(2 * plan.partner_rows + 1, 1, shape.w),
         pixels_(2 * plan.partner_rows + 1, 1, shape.w),
         inside_(1, 1, shape.w),
-        lower_(limits_.pitch()),
-        upper_(limits_.pitch()),
-        weight_(limits_.pitch()),
+        lower_{Rows<int32_t>(), Rows<int32_t>(), Rows<int32_t>()},
+        upper_(Rows<int32_t>()),
+        weight_{Rows<F>(), Rows<F>(), Rows<F>()},
         out_(limits_.pitch()) {
-    for (const Pair& pair : plan.pairs) {
-      sides_.push_back({pair.plane, pair.ay, pair.ax, pair.by, pair.bx});
-      sides_.push_back({pair.plane, pair.by, pair.bx, pair.ay, pair.ax});
-    }
     std::fill_n(inside_.Row(0), shape.w, F(1));
     for (int i = 0; i < 3; ++i) {
       const int64_t grid_h = shape.h - (plan.selections[i].center == SelectCenter::kFaceY);
@@ -72,6 +75,8 @@ class Stepper {
   void Run(const F* image, int64_t first, int64_t last, F dt, F bank_dt, F* output) {
     int64_t limits = std::max<int64_t>(first - plan_.partner_rows, 0);
     int64_t conductances = std::max<int64_t>(limits - plan_.base_rows, 0);
+    selected_ = conductances;
+    needed_ = std::min(last + plan_.partner_rows + plan_.base_rows, shape_.h);
     for (int i = 0; i < 3; ++i) {
       const int64_t grid_w = shape_.w - (plan_.selections[i].center == SelectCenter::kFaceX);
       int64_t left = 0;
@@ -92,18 +97,35 @@ class Stepper {
   }
 
  private:
+  // Enough for the strips to be worth their turns.
+  static constexpr int64_t kSelectedRows = 8;
+
+  template <typename T>
+  AlignedArray<T> Rows() const {
+    return AlignedArray<T>(kSelectedRows * shape_.w + kPairsPad);
+  }
+
+  // The selections of row y, and of those after it that their strips go through at the same time.
+  void Select(int64_t y) {
+    first_selected_ = y;
+    selected_ = std::min(y + kSelectedRows, needed_);
+    for (int i = 0; i < 3; ++i) {
+      const SelectPlan<F>& plan = plan_.selections[i];
+      const int64_t end = std::min(selected_, shape_.h - (plan.center == SelectCenter::kFaceY));
+      const Selected<F, int32_t> selected = {lower_[i].get(), upper_.get(),
+                                             plan.soft == SoftFeature::kNone ? nullptr : weight_[i].get(), y};
+      for (auto& strip : strips_[i]) strip.Run(end, selected);
+    }
+  }
+
   void MakeConductances(int64_t y) {
+    if (y == selected_) Select(y);
+    const int64_t at = (y - first_selected_) * shape_.w;
     F* to = conductances_.Row(y);
     for (int i = 0; i < 3; to += bank_.planes(i) * conductances_.pitch(), ++i) {
       const bool soft = plan_.selections[i].soft != SoftFeature::kNone;
-      const bool face_x = plan_.selections[i].center == SelectCenter::kFaceX;
-      const bool face_y = plan_.selections[i].center == SelectCenter::kFaceY;
-      if (face_y && y + 1 == shape_.h) continue;
-      if (face_x) lower_.get()[shape_.w - 1] = upper_.get()[shape_.w - 1] = 0;
-      const Selected<F, int32_t> selected = {lower_.get(), upper_.get(), soft ? weight_.get() : nullptr, y};
-      for (auto& strip : strips_[i]) strip.Run(y + 1, selected);
-      kernels_.lookup(bank_.table(i), bank_.stride(i), bank_.planes(i), lower_.get(), upper_.get(), selected.weight,
-                      shape_.w, conductances_.pitch(), to);
+      kernels_.lookup(bank_.table(i), bank_.stride(i), bank_.planes(i), lower_[i].get() + at,
+                      soft ? weight_[i].get() + at : nullptr, shape_.w, conductances_.pitch(), to);
     }
   }
 
@@ -111,7 +133,7 @@ class Stepper {
   void Gather(int64_t y) {
     c_.clear();
     active_.clear();
-    for (const Side& side : sides_) {
+    for (const PairSide& side : sides_) {
       const int64_t base = y - side.own_y, partner = base + side.other_y;
       if (base < 0 || base >= shape_.h || partner < 0 || partner >= shape_.h) continue;
       c_.push_back(conductances_.Row(base) + side.plane * conductances_.pitch() - side.own_x);
@@ -122,7 +144,7 @@ class Stepper {
   void MakeLimits(int64_t y) {
     Gather(y);
     partner_r_.clear();
-    for (const Side* side : active_) partner_r_.push_back(inside_.Row(0) + side->other_x - side->own_x);
+    for (const PairSide* side : active_) partner_r_.push_back(inside_.Row(0) + side->step_x());
     F* limit = limits_.Row(y);
     kernels_.limit(c_.data(), partner_r_.data(), Sides(), shape_.w, limit);
     // No exchange with what is outside.
@@ -133,14 +155,15 @@ class Stepper {
     Gather(y);
     partner_r_.clear();
     partner_u_.clear();
-    for (const Side* side : active_) {
-      const int64_t partner = y - side->own_y + side->other_y, shift = side->other_x - side->own_x;
+    for (const PairSide* side : active_) {
+      const int64_t partner = y + side->step_y(), shift = side->step_x();
       partner_r_.push_back(limits_.Row(partner) + shift);
       partner_u_.push_back(pixels_.Row(partner) + shift);
     }
     F* out = shape_.w % kPairsPad == 0 ? output : out_.get();
-    kernels_.exchange(c_.data(), partner_r_.data(), partner_u_.data(), Sides(), limits_.Row(y), pixels_.Row(y), dt,
-                      bank_dt, shape_.w, out);
+    const size_t known = c_.size() == sides_.size() ? known_ : 0;
+    kernels_.exchange[known](c_.data(), partner_r_.data(), partner_u_.data(), Sides(), limits_.Row(y), pixels_.Row(y),
+                             dt, bank_dt, shape_.w, out);
     if (out != output) std::copy_n(out, shape_.w, output);
   }
 
@@ -150,19 +173,16 @@ class Stepper {
   const PairsBank<F>& bank_;
   const PairsStepKernels<F>& kernels_;
   const ImageShape shape_;
-  std::vector<Side> sides_;
+  const std::vector<PairSide> sides_;
+  const size_t known_;  // of the exchanges
   std::deque<Strip<F, int32_t>> strips_[3];
   Ring<F> conductances_, limits_, pixels_, inside_;
-  AlignedArray<int32_t> lower_, upper_;
-  AlignedArray<F> weight_, out_;
-  std::vector<const Side*> active_;
+  int64_t first_selected_ = 0, selected_ = 0, needed_ = 0;
+  AlignedArray<int32_t> lower_[3], upper_;  // of the selected rows
+  AlignedArray<F> weight_[3], out_;
+  std::vector<const PairSide*> active_;
   std::vector<const F*> c_, partner_r_, partner_u_;
 };
-
-template <typename F>
-void CopyTable(int64_t bins, int64_t planes, int64_t stride, const F* from, F* to) {
-  for (int64_t k = 0; k < bins; ++k) std::copy_n(from + k * planes, planes, to + k * stride);
-}
 
 }  // namespace
 
@@ -180,15 +200,28 @@ PairsPlan<F>::PairsPlan(SelectParameters face, SelectParameters node, const std:
 }
 
 template <typename F>
-PairsBank<F>::PairsBank(int64_t face_bins, int64_t face_planes, const F* face, int64_t node_bins, int64_t node_planes,
-                        const F* node)
-    : face_planes_(face_planes),
-      node_planes_(node_planes),
-      face_(face_bins * Stride(face_planes)),
-      node_(node_bins * Stride(node_planes)) {
-  CopyTable(face_bins, face_planes, Stride(face_planes), face, face_.get());
-  CopyTable(node_bins, node_planes, Stride(node_planes), node, node_.get());
+PairsBank<F>::Bank::Bank(const SelectPlan<F>& selection, int64_t planes_, const F* entries)
+    : planes(planes_),
+      stride((planes + 3) / 4 * (selection.soft == SoftFeature::kNone ? 4 : 8)),
+      table(selection.bins() * stride) {
+  const ScopedFlushSubnormals flush;
+  const bool soft = selection.soft != SoftFeature::kNone;
+  for (int64_t k = 0; k < selection.bins(); ++k) {
+    // The last bins along the soft feature are never `lower`: any difference will do.
+    const int64_t upper = soft ? std::min(selection.Upper(k), selection.bins() - 1) : k;
+    F* to = table.get() + k * stride;
+    for (int64_t p = 0; p < planes; ++p) {
+      F* value = to + (soft ? p / 4 * 8 + p % 4 : p);
+      value[0] = entries[k * planes + p];
+      if (soft) value[4] = entries[upper * planes + p] - value[0];
+    }
+  }
 }
+
+template <typename F>
+PairsBank<F>::PairsBank(const PairsPlan<F>& plan, int64_t face_planes, const F* face, int64_t node_planes,
+                        const F* node)
+    : face_(plan.selections[0], face_planes, face), node_(plan.selections[2], node_planes, node) {}
 
 template <typename F>
 void PairsStepRows(const PairsPlan<F>& plan, const PairsBank<F>& bank, SimdLevel level, const ImageShape& shape,

@@ -28,22 +28,26 @@ struct PairsPlan {
   int64_t base_rows, partner_rows;  // how far a pixel's conductances and its partners are from it
 };
 
-// Conductances, dense [k, planes] of the faces and of the pixels, with room for whole vectors.
+// Conductances as PairsStepKernels::lookup needs them.
 template <typename F>
 class PairsBank {
  public:
-  PairsBank(int64_t face_bins, int64_t face_planes, const F* face, int64_t node_bins, int64_t node_planes,
-            const F* node);
+  // `face` and `node` are dense, [k, planes], with an entry for each bin of the selections.
+  PairsBank(const PairsPlan<F>& plan, int64_t face_planes, const F* face, int64_t node_planes, const F* node);
 
   // Of selection i.
-  int64_t planes(int64_t i) const { return i < 2 ? face_planes_ : node_planes_; }
-  int64_t stride(int64_t i) const { return Stride(planes(i)); }
-  const F* table(int64_t i) const { return i < 2 ? face_.get() : node_.get(); }
+  int64_t planes(int64_t i) const { return bank(i).planes; }
+  int64_t stride(int64_t i) const { return bank(i).stride; }
+  const F* table(int64_t i) const { return bank(i).table.get(); }
 
  private:
-  static int64_t Stride(int64_t planes) { return (planes + 3) / 4 * 4; }
-  int64_t face_planes_, node_planes_;
-  AlignedArray<F> face_, node_;
+  struct Bank {
+    Bank(const SelectPlan<F>& selection, int64_t planes, const F* entries);
+    int64_t planes, stride;
+    AlignedArray<F> table;
+  };
+  const Bank& bank(int64_t i) const { return i < 2 ? face_ : node_; }
+  Bank face_, node_;
 };
 
 // A step of explicit Euler of conservative pairs, row by row, which stay in the caches:

@@ -33,12 +33,13 @@ BLADE_INLINE void Save(const LanesOf<F>& from, F* to) {
 }
 
 template <typename F>
-BLADE_TARGET void Lookup(const F* table, int64_t stride, int64_t planes, const int32_t* lower, const int32_t* upper,
-                         const F* weight, int64_t n, int64_t pitch, F* out) {
+BLADE_TARGET void Lookup(const F* table, int64_t stride, int64_t planes, const int32_t* index, const F* weight,
+                         int64_t n, int64_t pitch, F* out) {
   for (int64_t p = 0; p < planes; ++p) {
+    const F* column = table + (weight == nullptr ? p : p / 4 * 8 + p % 4);
     for (int64_t x = 0; x < n; ++x) {
-      const F first = table[lower[x] * stride + p];
-      out[p * pitch + x] = weight == nullptr ? first : first + weight[x] * (table[upper[x] * stride + p] - first);
+      const F* entry = column + index[x] * stride;
+      out[p * pitch + x] = weight == nullptr ? entry[0] : entry[0] + weight[x] * entry[4];
     }
   }
 }
@@ -104,7 +105,7 @@ BLADE_TARGET void Exchange(const F* const* c, const F* const* partner_r, const F
 }
 
 template <typename F>
-constexpr PairsStepKernels<F> kPairsStepKernels = {Lookup<F>, Limit<F>, Exchange<F>};
+constexpr PairsStepKernels<F> kPairsStepKernels = {Lookup<F>, Limit<F>, {Exchange<F>, Exchange<F>, Exchange<F>}};
 
 }  // namespace
 }  // namespace blade

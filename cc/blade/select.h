@@ -86,6 +86,11 @@ struct SelectPlan {
 
   // The number of values that the selection takes.
   int64_t bins() const { return orientations * strengths * coherences * intensities; }
+  // The bin `upper` where `lower` is `bin`, which is not the last one along the soft feature unless that is circular.
+  int64_t Upper(int64_t bin) const {
+    return soft == SoftFeature::kOrientation && (bin + 1) % orientations == 0 ? bin + 1 - orientations
+                                                                              : bin + soft_stride;
+  }
 
   SelectCenter center;
   int64_t orientations, strengths, coherences, intensities;  // numbers of bins
