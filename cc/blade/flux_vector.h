@@ -1,0 +1,124 @@
+// The arithmetic of a step of fluxes, written once with the compiler's vectors. No include guard: one source file a
+// level includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes.
+
+#include <cstring>
+
+#include "cc/blade/flux_kernels.h"
+
+namespace blade {
+namespace {
+
+#define BLADE_INLINE inline BLADE_TARGET __attribute__((always_inline))
+
+template <typename F>
+struct Lanes {
+  typedef F Type __attribute__((vector_size(kVectorBytes)));
+};
+template <typename F>
+using LanesOf = typename Lanes<F>::Type;
+template <typename F>
+constexpr int64_t kLanes = kVectorBytes / static_cast<int64_t>(sizeof(F));
+
+template <typename F>
+BLADE_INLINE LanesOf<F> Load(const F* from) {
+  LanesOf<F> to;
+  std::memcpy(&to, from, sizeof(to));
+  return to;
+}
+
+template <typename F>
+BLADE_INLINE void Save(const LanesOf<F>& from, F* to) {
+  std::memcpy(to, &from, sizeof(from));
+}
+
+// b where a is NaN.
+template <typename Real>
+BLADE_INLINE Real Max(const Real& a, const Real& b) {
+  return a > b ? a : b;
+}
+template <typename Real>
+BLADE_INLINE Real Min(const Real& a, const Real& b) {
+  return a < b ? a : b;
+}
+
+template <typename F>
+BLADE_TARGET void DoubleWell(const F* u, int64_t n, F* out) {
+  const LanesOf<F> zero = {}, low = zero - F(0.5), high = zero + F(1.5);
+  for (int64_t x = 0; x < n; x += kLanes<F>) {
+    const LanesOf<F> v = Load(u + x), above = v < low ? low : v, within = above > high ? high : above;
+    Save(F(2) * within * (within - F(1)) * (F(2) * within - F(1)), out + x);
+  }
+}
+
+template <int64_t kStep, typename F>
+BLADE_INLINE F Filtered(const FluxFaces<F>& faces, int64_t banks, bool antisymmetric, int64_t x, const F* filter) {
+  F sum = 0;
+  for (int64_t b = 0; b < banks; ++b) {
+    const F *near = faces.near[b] + kStep * x, *far = faces.far[b] + kStep * x;
+    if (antisymmetric) {
+      for (int64_t t = 0; t < kFluxTaps; ++t) sum += filter[t] * (far[kFluxTaps - 1 - t] - near[t]);
+      filter += kFluxLanes;
+    } else {
+      for (int64_t t = 0; t < kFluxTaps; ++t) sum += filter[t] * near[t] + filter[kFluxLanes + t] * far[t];
+      filter += 2 * kFluxLanes;
+    }
+  }
+  return sum;
+}
+
+template <int64_t kStep, typename F>
+BLADE_TARGET void Fluxes(const FluxFaces<F>& faces, int64_t banks, bool antisymmetric, int64_t n, F* out) {
+  const int64_t size = banks * (antisymmetric ? 1 : 2) * kFluxLanes;
+  for (int64_t x = 0; x < n; ++x) {
+    out[x] = Filtered<kStep>(faces, banks, antisymmetric, x, faces.table + faces.lower[x] * size);
+    if (faces.weight == nullptr) continue;
+    const F upper = Filtered<kStep>(faces, banks, antisymmetric, x, faces.table + faces.upper[x] * size);
+    out[x] += faces.weight[x] * (upper - out[x]);
+  }
+}
+
+template <typename F>
+BLADE_INLINE LanesOf<F> Part(const LanesOf<F>& room, const LanesOf<F>& wanted) {
+  return (room + F(1e-30)) / (Max(wanted, room) + F(1e-30));
+}
+
+template <typename F>
+BLADE_TARGET void Parts(const F* u, const F* before_x, const F* flux_x, const F* before_y, const F* flux_y, F dt, F low,
+                        F high, int64_t n, F* into, F* out_of) {
+  const LanesOf<F> zero = {};
+  for (int64_t x = 0; x < n; x += kLanes<F>) {
+    const LanesOf<F> here = Load(u + x), left = Load(before_x + x), right = Load(flux_x + x);
+    const LanesOf<F> above = Load(before_y + x), below = Load(flux_y + x);
+    const LanesOf<F> gained = (Max(right, zero) + Max(-left, zero)) + (Max(below, zero) + Max(-above, zero));
+    const LanesOf<F> lost = (Max(-right, zero) + Max(left, zero)) + (Max(-below, zero) + Max(above, zero));
+    Save(Part<F>(Max(high - here, zero), dt * gained), into + x);
+    Save(Part<F>(Max(here - low, zero), dt * lost), out_of + x);
+  }
+}
+
+template <typename F>
+BLADE_TARGET void Limit(const F* flux, const F* into_here, const F* out_of_here, const F* into_there,
+                        const F* out_of_there, int64_t n, F* limited) {
+  const LanesOf<F> zero = {};
+  for (int64_t x = 0; x < n; x += kLanes<F>) {
+    const LanesOf<F> g = Load(flux + x);
+    const LanesOf<F> towards = Min(Load(into_here + x), Load(out_of_there + x));
+    const LanesOf<F> away = Min(Load(out_of_here + x), Load(into_there + x));
+    Save(g * (g > zero ? towards : away), limited + x);
+  }
+}
+
+template <typename F>
+BLADE_TARGET void Update(const F* u, const F* before_x, const F* flux_x, const F* before_y, const F* flux_y, F dt,
+                         int64_t n, F* out) {
+  for (int64_t x = 0; x < n; x += kLanes<F>) {
+    const LanesOf<F> rate = (Load(flux_x + x) - Load(before_x + x)) + (Load(flux_y + x) - Load(before_y + x));
+    Save(Load(u + x) + dt * rate, out + x);
+  }
+}
+
+template <typename F>
+constexpr FluxKernels<F> kFluxKernels = {DoubleWell<F>, {Fluxes<5, F>, Fluxes<3, F>}, Parts<F>, Limit<F>, Update<F>};
+
+}  // namespace
+}  // namespace blade
