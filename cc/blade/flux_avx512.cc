@@ -114,27 +114,10 @@ BLADE_TARGET void FluxesOf(const FluxFaces<float>& faces, int64_t n, float* out)
     _mm512_storeu_ps(out + x, SixteenFaces<kStep, kBanks, kAntisymmetric, kSoft>{from, x}.Sums());
 }
 
-template <int kStep>
-void FluxesFloat(const FluxFaces<float>& faces, int64_t banks, bool antisymmetric, int64_t n, float* out) {
-  const bool soft = faces.weight != nullptr;
-#define BLADE_CASE(kBanks, kAntisymmetric, kSoft)                          \
-  if (banks == kBanks && antisymmetric == kAntisymmetric && soft == kSoft) \
-  return FluxesOf<kStep, kBanks, kAntisymmetric, kSoft>(faces, n, out)
-  BLADE_CASE(1, true, false);
-  BLADE_CASE(1, true, true);
-  BLADE_CASE(1, false, false);
-  BLADE_CASE(1, false, true);
-  BLADE_CASE(2, true, false);
-  BLADE_CASE(2, true, true);
-  BLADE_CASE(2, false, false);
-  BLADE_CASE(2, false, true);
-#undef BLADE_CASE
-}
-
 }  // namespace
 
 const FluxKernels<float> kAvx512FluxFloat = {
-    DoubleWell<float>, {FluxesFloat<5>, FluxesFloat<3>}, Parts<float>, Limit<float>, Update<float>};
+    DoubleWell<float>, {FluxesByCase<5>, FluxesByCase<3>}, Parts<float>, Limit<float>, Update<float>};
 const FluxKernels<double> kAvx512FluxDouble = kFluxKernels<double>;
 
 }  // namespace blade

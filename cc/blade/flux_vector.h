@@ -50,30 +50,35 @@ BLADE_TARGET void DoubleWell(const F* u, int64_t n, F* out) {
   }
 }
 
-template <int64_t kStep, typename F>
-BLADE_INLINE F Filtered(const FluxFaces<F>& faces, int64_t banks, bool antisymmetric, int64_t x, const F* filter) {
+template <typename F>
+BLADE_INLINE F Product(const F* patch, const F* filter, int64_t size) {
+  LanesOf<F> sums = {};
+  for (int64_t t = 0; t < size; t += kLanes<F>) sums += Load(patch + t) * Load(filter + t);
   F sum = 0;
-  for (int64_t b = 0; b < banks; ++b) {
-    const F *near = faces.near[b] + kStep * x, *far = faces.far[b] + kStep * x;
-    if (antisymmetric) {
-      for (int64_t t = 0; t < kFluxTaps; ++t) sum += filter[t] * (far[kFluxTaps - 1 - t] - near[t]);
-      filter += kFluxLanes;
-    } else {
-      for (int64_t t = 0; t < kFluxTaps; ++t) sum += filter[t] * near[t] + filter[kFluxLanes + t] * far[t];
-      filter += 2 * kFluxLanes;
-    }
-  }
+  for (int64_t i = 0; i < kLanes<F>; ++i) sum += sums[i];
   return sum;
 }
 
-template <int64_t kStep, typename F>
+template <int kStep, typename F>
 BLADE_TARGET void Fluxes(const FluxFaces<F>& faces, int64_t banks, bool antisymmetric, int64_t n, F* out) {
   const int64_t size = banks * (antisymmetric ? 1 : 2) * kFluxLanes;
+  F patch[2 * kFluxBanks * kFluxLanes] = {};
   for (int64_t x = 0; x < n; ++x) {
-    out[x] = Filtered<kStep>(faces, banks, antisymmetric, x, faces.table + faces.lower[x] * size);
+    F* to = patch;
+    for (int64_t b = 0; b < banks; ++b) {
+      const F *near = faces.near[b] + kStep * x, *far = faces.far[b] + kStep * x;
+      if (antisymmetric) {
+        for (int64_t t = 0; t < kFluxTaps; ++t) to[t] = far[kFluxTaps - 1 - t] - near[t];
+        to += kFluxLanes;
+      } else {
+        std::memcpy(to, near, sizeof(F) * kFluxTaps);
+        std::memcpy(to + kFluxLanes, far, sizeof(F) * kFluxTaps);
+        to += 2 * kFluxLanes;
+      }
+    }
+    out[x] = Product(patch, faces.table + faces.lower[x] * size, size);
     if (faces.weight == nullptr) continue;
-    const F upper = Filtered<kStep>(faces, banks, antisymmetric, x, faces.table + faces.upper[x] * size);
-    out[x] += faces.weight[x] * (upper - out[x]);
+    out[x] += faces.weight[x] * (Product(patch, faces.table + faces.upper[x] * size, size) - out[x]);
   }
 }
 
@@ -115,6 +120,25 @@ BLADE_TARGET void Update(const F* u, const F* before_x, const F* flux_x, const F
     const LanesOf<F> rate = (Load(flux_x + x) - Load(before_x + x)) + (Load(flux_y + x) - Load(before_y + x));
     Save(Load(u + x) + dt * rate, out + x);
   }
+}
+
+// What a level defines that has fluxes of its own, for float.
+template <int kStep, int kBanks, bool kAntisymmetric, bool kSoft>
+BLADE_TARGET void FluxesOf(const FluxFaces<float>& faces, int64_t n, float* out);
+
+template <int kStep, int kBanks>
+void FluxesOfBanks(const FluxFaces<float>& faces, bool antisymmetric, int64_t n, float* out) {
+  const bool soft = faces.weight != nullptr;
+  if (antisymmetric && soft) return FluxesOf<kStep, kBanks, true, true>(faces, n, out);
+  if (antisymmetric) return FluxesOf<kStep, kBanks, true, false>(faces, n, out);
+  if (soft) return FluxesOf<kStep, kBanks, false, true>(faces, n, out);
+  FluxesOf<kStep, kBanks, false, false>(faces, n, out);
+}
+
+template <int kStep>
+void FluxesByCase(const FluxFaces<float>& faces, int64_t banks, bool antisymmetric, int64_t n, float* out) {
+  if (banks == 1) return FluxesOfBanks<kStep, 1>(faces, antisymmetric, n, out);
+  FluxesOfBanks<kStep, 2>(faces, antisymmetric, n, out);
 }
 
 template <typename F>
