@@ -22,37 +22,42 @@ namespace {
 
 constexpr __mmask16 kTaps = 0x7FFF;
 
-// Lane t is value kFluxTaps - 1 - t + s of two vectors.
-struct Reversal {
-  int32_t lanes[16][16];
-  constexpr Reversal() : lanes() {
-    for (int s = 0; s < 16; ++s) {
-      for (int t = 0; t < kFluxTaps; ++t) lanes[s][t] = static_cast<int>(kFluxTaps) - 1 - t + s;
-    }
+// Lane t is the place of tap t of the near side, or of the far side's tap that mirrors it, from that of the side's
+// first one on, plus a shift.
+struct Places {
+  int32_t lanes[2][2][16][16];  // of an axis, mirrored or not, of a shift
+  constexpr Places() : lanes() {
+    for (int axis = 0; axis < 2; ++axis)
+      for (int shift = 0; shift < 16; ++shift)
+        for (int t = 0; t < kFluxTaps; ++t) {
+          lanes[axis][0][shift][t] = static_cast<int>(FluxPlace(axis, 0, t)) + shift;
+          lanes[axis][1][shift][t] = static_cast<int>(FluxPlace(axis, 0, kFluxTaps - 1 - t)) + shift;
+        }
   }
 };
-alignas(64) constexpr Reversal kReversal;
+alignas(64) constexpr Places kPlaces;
 
-// Packed values of one side of 16 faces, the first of which has them from value kFirst on.
-template <int kStep, int kFirst>
-struct Side {
-  static constexpr int kVectors = (15 * kStep + kFirst + kFluxTaps + 15) / 16;
-  __m512 v[kVectors];
-  BLADE_INLINE explicit Side(const float* packed) {
-    for (int i = 0; i < kVectors; ++i) v[i] = _mm512_load_ps(packed - kFirst + 16 * i);
+constexpr int kGroup = 8;  // faces whose 48 packed values are whole vectors
+
+// The packed values of a group of faces.
+template <int kAxis>
+struct Group {
+  __m512 v[5];
+  BLADE_INLINE explicit Group(const float* packed) {
+    for (int i = 0; i < 5; ++i) v[i] = _mm512_load_ps(packed + 16 * i);
   }
-  // The taps of face kFace, and a zero.
-  template <int kFace>
+  // The taps of one side of face kFace, and a zero.
+  template <int kFace, int kSide, bool kMirrored>
   BLADE_INLINE __m512 Taps() const {
-    constexpr int kFrom = kFirst + kStep * kFace, i = kFrom / 16, next = i + 1 < kVectors ? i + 1 : i;
-    const __m512i a = _mm512_castps_si512(v[i]), b = _mm512_castps_si512(v[next]);
-    return _mm512_castsi512_ps(_mm512_maskz_alignr_epi32(kTaps, b, a, kFrom % 16));
-  }
-  // The same, reversed.
-  template <int kFace>
-  BLADE_INLINE __m512 Mirrored() const {
-    constexpr int kFrom = kFirst + kStep * kFace, i = kFrom / 16, next = i + 1 < kVectors ? i + 1 : i;
-    return _mm512_maskz_permutex2var_ps(kTaps, v[i], _mm512_load_si512(kReversal.lanes[kFrom % 16]), v[next]);
+    constexpr int kFrom = 6 * kFace + static_cast<int>(FluxPlace(kAxis, kSide, 0)), kShift = kFrom % 16;
+    const __m512 a = v[kFrom / 16], b = v[kFrom / 16 < 4 ? kFrom / 16 + 1 : 4];
+    if constexpr (kAxis == 1 && !kMirrored) {
+      const __m512i low = _mm512_castps_si512(a), high = _mm512_castps_si512(b);
+      return _mm512_castsi512_ps(_mm512_maskz_alignr_epi32(kTaps, high, low, kShift));
+    } else {
+      const __m512i lanes = _mm512_load_si512(kPlaces.lanes[kAxis][kMirrored][kShift]);
+      return _mm512_maskz_permutex2var_ps(kTaps, a, lanes, b);
+    }
   }
 };
 
@@ -63,10 +68,9 @@ BLADE_INLINE __m512 Products(const __m512* patch, const float* filter) {
   return sum;
 }
 
-template <int kStep, int kBanks, bool kAntisymmetric, bool kSoft>
-struct SixteenFaces {
+template <int kAxis, int kBanks, bool kAntisymmetric, bool kSoft>
+struct EightFaces {
   static constexpr int kParts = kBanks * (kAntisymmetric ? 1 : 2);
-  static constexpr int kFirst = kStep == 5 ? static_cast<int>(kFluxTaps) : 0;  // of the far side
   const FluxFaces<float>& faces;
   const int64_t x;
 
@@ -75,13 +79,14 @@ struct SixteenFaces {
   BLADE_INLINE __m512 Face() const {
     __m512 patch[kParts];
     for (int b = 0; b < kBanks; ++b) {
-      const Side<kStep, 0> near(faces.near[b] + kStep * x);
-      const Side<kStep, kFirst> far(faces.far[b] + kStep * x);
+      const Group<kAxis> group(faces.packed[b] + kPairRows * x);
+      const __m512 near = group.template Taps<kFace, 0, false>();
+      const __m512 far = group.template Taps<kFace, 1, kAntisymmetric>();
       if constexpr (kAntisymmetric) {
-        patch[b] = _mm512_sub_ps(far.template Mirrored<kFace>(), near.template Taps<kFace>());
+        patch[b] = _mm512_sub_ps(far, near);
       } else {
-        patch[2 * b] = near.template Taps<kFace>();
-        patch[2 * b + 1] = far.template Taps<kFace>();
+        patch[2 * b] = near;
+        patch[2 * b + 1] = far;
       }
     }
     const int64_t at = x + kFace;
@@ -99,25 +104,27 @@ struct SixteenFaces {
     const __m512d cd = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)));
     return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
   }
-  BLADE_INLINE __m512 Sums() const {
-    const __m512 a = Four<0>(), b = Four<4>(), c = Four<8>(), d = Four<12>();
-    const __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
-    const __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xEE));
-    return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
+  // Of eight faces: the first and the second half of each quarter's sums, of four faces in every quarter.
+  BLADE_INLINE __m512 Halves() const {
+    const __m512 a = Four<0>(), b = Four<4>();
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
   }
 };
 
-template <int kStep, int kBanks, bool kAntisymmetric, bool kSoft>
+template <int kAxis, int kBanks, bool kAntisymmetric, bool kSoft>
 BLADE_TARGET void FluxesOf(const FluxFaces<float>& faces, int64_t n, float* out) {
   const FluxFaces<float> from = faces;
-  for (int64_t x = 0; x < n; x += 16)
-    _mm512_storeu_ps(out + x, SixteenFaces<kStep, kBanks, kAntisymmetric, kSoft>{from, x}.Sums());
+  for (int64_t x = 0; x < n; x += 2 * kGroup) {
+    const __m512 a = EightFaces<kAxis, kBanks, kAntisymmetric, kSoft>{from, x}.Halves();
+    const __m512 b = EightFaces<kAxis, kBanks, kAntisymmetric, kSoft>{from, x + kGroup}.Halves();
+    _mm512_storeu_ps(out + x, _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD)));
+  }
 }
 
 }  // namespace
 
 const FluxKernels<float> kAvx512FluxFloat = {
-    DoubleWell<float>, {FluxesByCase<5>, FluxesByCase<3>}, Parts<float>, Limit<float>, Update<float>};
+    DoubleWell<float>, {FluxesByCase<0>, FluxesByCase<1>}, Parts<float>, Limit<float>, Update<float>};
 const FluxKernels<double> kAvx512FluxDouble = kFluxKernels<double>;
 
 }  // namespace blade

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <deque>
 
-#include "cc/blade/kernels.h"
+#include "cc/blade/pair_kernels.h"
 #include "cc/blade/rows.h"
 #include "cc/blade/strip.h"
 
@@ -11,8 +11,8 @@ namespace blade {
 namespace {
 
 constexpr int64_t kBefore = 2, kAfter = 3;  // rows and columns of a footprint from its near pixel on
-constexpr int64_t kAcross = 5;              // across its long side
-constexpr int64_t kSteps[] = {kAcross, 3};  // rows that are packed for x-faces, and on either side of y-faces
+static_assert(kBefore + 1 + kAfter == kPairRows);
+constexpr int64_t kColumns = kRun + kBefore + kAfter;  // of a packed run of faces
 
 SelectParameters At(SelectParameters parameters, SelectCenter center) {
   parameters.center = center;
@@ -40,6 +40,14 @@ class Ring {
   AlignedArray<F> data_;
 };
 
+// PairKernels::pack where the level has none.
+template <typename F>
+void Pack(const F* const* rows, int64_t first, int64_t n, int64_t width, F* packed) {
+  for (int64_t x = 0; x < n; ++x) {
+    for (int64_t i = 0; i < kPairRows; ++i) packed[kPairRows * x + i] = rows[i][Clamp(first + x, width)];
+  }
+}
+
 template <typename F>
 class Stepper {
  public:
@@ -48,19 +56,19 @@ class Stepper {
       : plan_(plan),
         bank_(bank),
         kernels_(GetFluxKernels<F>(level)),
-        pack_(GetKernels<F>(level).pack),
+        pack_(GetPairKernels<F>(level) != nullptr ? GetPairKernels<F>(level)->pack : Pack<F>),
         shape_(shape),
         limits_(limits),
-        pixels_(kBefore + 1 + kAfter, 1 + bank.banks(), shape.w),
-        packed_x_(1, bank.banks(), kSteps[0] * (Columns() + kFluxPad)),
-        packed_y_(kAfter + 1, bank.banks(), kSteps[1] * (Columns() + kFluxPad)),
+        double_well_(std::count(plan.functions.begin(), plan.functions.end(), FluxFunction::kDoubleWell) > 0),
+        pixels_(kPairRows, 2, shape.w),
         fluxes_{{2, 1, shape.w}, {2, 1, shape.w}},
         limited_{{1, 1, shape.w}, {2, 1, shape.w}},
         parts_(2, 2, shape.w),
         none_(1, 1, shape.w),
-        lower_(pixels_.pitch()),
-        upper_(pixels_.pitch()),
-        weight_(pixels_.pitch()),
+        packed_(bank.banks() * kPackedRun),
+        lower_(2 * pixels_.pitch()),
+        upper_(2 * pixels_.pitch()),
+        weight_(2 * pixels_.pitch()),
         out_(pixels_.pitch()) {
     for (int i = 0; i < 2; ++i) {
       for (int64_t left = 0; left < Faces(i); left += kStrip)
@@ -74,7 +82,6 @@ class Stepper {
     const int64_t halo = limits_ ? 1 : 0, begin = std::max<int64_t>(first - 1 - halo, 0);
     image_ = image;
     loaded_ = std::max<int64_t>(begin - kBefore, 0);
-    packed_ = begin;
     for (int i = 0; i < 2; ++i) {
       int64_t left = 0;
       for (auto& strip : strips_[i]) {
@@ -91,65 +98,52 @@ class Stepper {
   }
 
  private:
-  int64_t Columns() const { return kBefore + shape_.w + kAfter; }
+  static constexpr int64_t kPackedRun = (kColumns + kPairColumns - 1) / kPairColumns * kPairColumns * kPairRows;
+
   // Of a row.
   int64_t Faces(int i) const { return i == 0 ? shape_.w - 1 : shape_.w; }
 
-  // Plane 0 is u, plane 1 + b the function that bank b filters.
+  // Plane 0 is u, plane 1 W'(u).
   void LoadRow(int64_t y) {
     std::copy_n(image_ + y * shape_.w, shape_.w, pixels_.Row(y));
-    for (int64_t b = 0; b < bank_.banks(); ++b) {
-      F* row = pixels_.Row(y, 1 + b);
-      if (plan_.functions[static_cast<size_t>(b)] == FluxFunction::kDoubleWell) {
-        kernels_.double_well(pixels_.Row(y), shape_.w, row);
-      } else {
-        std::copy_n(pixels_.Row(y), shape_.w, row);
-      }
-      std::fill_n(row - kBefore, kBefore, row[0]);
-      std::fill_n(row + shape_.w, kAfter, row[shape_.w - 1]);
-    }
+    if (double_well_) kernels_.double_well(pixels_.Row(y), shape_.w, pixels_.Row(y, 1));
   }
 
-  // `rows` rows from y on, replicated at the image's borders.
-  void Pack(int64_t y, int64_t b, int64_t rows, F* packed) {
-    const F* from[kAcross];
-    for (int64_t i = 0; i < rows; ++i) from[i] = pixels_.Row(Clamp(y + i, shape_.h), 1 + b) - kBefore;
-    pack_(from, rows, Columns(), packed);
-  }
-
-  // Makes the fluxes through the faces after the pixels of row y: no face is after the last one.
+  // The fluxes through the faces after the pixels of row y: no face is after the last one.
   void MakeFluxes(int64_t y) {
     for (; loaded_ <= std::min(y + kAfter, shape_.h - 1); ++loaded_) LoadRow(loaded_);
-    FluxFaces<F> x_faces = {}, y_faces = {};
-    for (; packed_ <= y + kAfter; ++packed_) {
-      for (int64_t b = 0; b < bank_.banks(); ++b) Pack(packed_ - kBefore, b, kSteps[1], packed_y_.Row(packed_, b));
+    for (int i = 0; i < 2; ++i) {
+      if (i == 0 || y + 1 < shape_.h)
+        for (auto& strip : strips_[i]) strip.Run(y + 1, SelectedFaces(i, y));
     }
+    const F* rows[kFluxBanks][kPairRows];
     for (int64_t b = 0; b < bank_.banks(); ++b) {
-      Pack(y - kBefore, b, kSteps[0], packed_x_.Row(0, b));
-      x_faces.near[b] = packed_x_.Row(0, b);
-      x_faces.far[b] = packed_x_.Row(0, b) + kFluxTaps;
-      y_faces.near[b] = packed_y_.Row(y, b);
-      y_faces.far[b] = packed_y_.Row(y + kAfter, b);
+      const bool plane = plan_.functions[static_cast<size_t>(b)] == FluxFunction::kDoubleWell;
+      for (int64_t i = 0; i < kPairRows; ++i) rows[b][i] = pixels_.Row(Clamp(y - kBefore + i, shape_.h), plane);
     }
-    MakeFluxes(0, y, x_faces);
-    if (y + 1 < shape_.h) {
-      MakeFluxes(1, y, y_faces);
-    } else {
-      std::fill_n(fluxes_[1].Row(y), shape_.w, F(0));
+    for (int64_t x = 0; x < shape_.w; x += kRun) {
+      const int64_t n = std::min(kRun, shape_.w - x);
+      for (int64_t b = 0; b < bank_.banks(); ++b)
+        pack_(rows[b], x - kBefore, n + kBefore + kAfter, shape_.w, packed_.get() + b * kPackedRun);
+      for (int i = 0; i < 2; ++i) {
+        const Selected<F, int32_t> selected = SelectedFaces(i, y);
+        FluxFaces<F> faces = {{},
+                              bank_.table(i),
+                              selected.lower + x,
+                              selected.upper + x,
+                              selected.weight != nullptr ? selected.weight + x : nullptr};
+        for (int64_t b = 0; b < bank_.banks(); ++b) faces.packed[b] = packed_.get() + b * kPackedRun;
+        kernels_.fluxes[i](faces, bank_.banks(), bank_.antisymmetric(), n, fluxes_[i].Row(y) + x);
+      }
     }
+    std::fill_n(fluxes_[0].Row(y) + Faces(0), kFluxPad, F(0));
+    std::fill_n(fluxes_[1].Row(y) + (y + 1 < shape_.h ? shape_.w : 0), y + 1 < shape_.h ? kFluxPad : shape_.w, F(0));
   }
 
-  void MakeFluxes(int i, int64_t y, FluxFaces<F> faces) {
+  Selected<F, int32_t> SelectedFaces(int i, int64_t y) const {
     const bool soft = plan_.selections[i].soft != SoftFeature::kNone;
-    const Selected<F, int32_t> selected = {lower_.get(), upper_.get(), soft ? weight_.get() : nullptr, y};
-    for (auto& strip : strips_[i]) strip.Run(y + 1, selected);
-    faces.table = bank_.table(i);
-    faces.lower = selected.lower;
-    faces.upper = selected.upper;
-    faces.weight = selected.weight;
-    F* flux = fluxes_[i].Row(y);
-    kernels_.fluxes[i](faces, bank_.banks(), bank_.antisymmetric(), Faces(i), flux);
-    std::fill_n(flux + Faces(i), kFluxPad, F(0));
+    const int64_t at = i * pixels_.pitch();
+    return {lower_.get() + at, upper_.get() + at, soft ? weight_.get() + at : nullptr, y};
   }
 
   // Of row y; the parts of row y + 1 are then known, but for the last row.
@@ -184,20 +178,22 @@ class Stepper {
   const FluxPlan<F>& plan_;
   const FluxBank<F>& bank_;
   const FluxKernels<F>& kernels_;
-  void (*const pack_)(const F* const* rows, int64_t r, int64_t n, F* packed);
+  void (*const pack_)(const F* const* rows, int64_t first, int64_t n, int64_t width, F* packed);
   const ImageShape shape_;
   const std::optional<FluxLimits<F>>& limits_;
   std::deque<Strip<F, int32_t>> strips_[2];
-  Ring<F> pixels_, packed_x_, packed_y_, fluxes_[2], limited_[2], parts_, none_;
-  AlignedArray<int32_t> lower_, upper_;
+  const bool double_well_;
+  Ring<F> pixels_, fluxes_[2], limited_[2], parts_, none_;
+  AlignedArray<F> packed_;
+  AlignedArray<int32_t> lower_, upper_;  // of the x-faces, then of the y-faces
   AlignedArray<F> weight_, out_;
   const F* image_ = nullptr;
-  int64_t loaded_ = 0, packed_ = 0;
+  int64_t loaded_ = 0;
 };
 
-// In the order in which the rows are packed: down the columns of an x-face's filter, along the rows of that of a
-// y-face.
-int64_t Tap(int i, int64_t r, int64_t s) { return i == 0 ? s * 5 + r : r * 3 + s; }
+// Of coefficient [r, s], in the order of FluxPlace: down the columns of an x-face's filter, along the rows of that of a
+// y-face, whose transpose has the rows' pixels one below the other.
+int64_t Tap(int axis, int64_t r, int64_t s) { return axis == 0 ? s * 5 + r : r * 6 + s; }
 
 }  // namespace
 
@@ -210,14 +206,20 @@ FluxPlan<F>::FluxPlan(const SelectParameters& parameters, const std::vector<Flux
 template <typename F>
 FluxBank<F>::FluxBank(int64_t k, int64_t banks, int64_t columns, const F* filters_x, const F* filters_y)
     : banks_(banks), antisymmetric_(columns == 3), size_(k * banks * columns / 3 * kFluxLanes), tables_(2 * size_) {
-  for (int i = 0; i < 2; ++i) {
-    const F* from = i == 0 ? filters_x : filters_y;
-    F* to = tables_.get() + i * size_;
-    for (int64_t filter = 0; filter < k * banks; ++filter) {
+  for (int axis = 0; axis < 2; ++axis) {
+    const F* from = axis == 0 ? filters_x : filters_y;
+    F* to = tables_.get() + axis * size_;
+    for (int64_t filter = 0; filter < k * banks; ++filter, from += 5 * columns, to += columns / 3 * kFluxLanes) {
       for (int64_t r = 0; r < 5; ++r) {
-        for (int64_t s = 0; s < columns; ++s, ++from) to[s / 3 * kFluxLanes + Tap(i, r, s % 3)] = *from;
+        for (int64_t s = 0; s < 6; ++s) {
+          const int64_t side = Tap(axis, r, s) / kFluxTaps, tap = Tap(axis, r, s) % kFluxTaps;
+          if (!antisymmetric_) {
+            to[side * kFluxLanes + tap] = from[r * 6 + s];
+          } else if (side == 0) {
+            to[tap] = s < 3 ? from[r * 3 + s] : -from[(4 - r) * 3 + 5 - s];
+          }
+        }
       }
-      to += columns / 3 * kFluxLanes;
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cc/blade/flux_kernels.h"
+#include "cc/blade/pair_kernels.h"
 
 namespace blade {
 namespace {
@@ -59,21 +60,22 @@ BLADE_INLINE F Product(const F* patch, const F* filter, int64_t size) {
   return sum;
 }
 
-template <int kStep, typename F>
+template <int kAxis, typename F>
 BLADE_TARGET void Fluxes(const FluxFaces<F>& faces, int64_t banks, bool antisymmetric, int64_t n, F* out) {
   const int64_t size = banks * (antisymmetric ? 1 : 2) * kFluxLanes;
   F patch[2 * kFluxBanks * kFluxLanes] = {};
   for (int64_t x = 0; x < n; ++x) {
-    F* to = patch;
     for (int64_t b = 0; b < banks; ++b) {
-      const F *near = faces.near[b] + kStep * x, *far = faces.far[b] + kStep * x;
-      if (antisymmetric) {
-        for (int64_t t = 0; t < kFluxTaps; ++t) to[t] = far[kFluxTaps - 1 - t] - near[t];
-        to += kFluxLanes;
-      } else {
-        std::memcpy(to, near, sizeof(F) * kFluxTaps);
-        std::memcpy(to + kFluxLanes, far, sizeof(F) * kFluxTaps);
-        to += 2 * kFluxLanes;
+      const F* from = faces.packed[b] + kPairRows * x;
+      F* to = patch + size / banks * b;
+      for (int64_t t = 0; t < kFluxTaps; ++t) {
+        const F near = from[FluxPlace(kAxis, 0, t)];
+        if (antisymmetric) {
+          to[t] = from[FluxPlace(kAxis, 1, kFluxTaps - 1 - t)] - near;
+        } else {
+          to[t] = near;
+          to[kFluxLanes + t] = from[FluxPlace(kAxis, 1, t)];
+        }
       }
     }
     out[x] = Product(patch, faces.table + faces.lower[x] * size, size);
@@ -123,26 +125,26 @@ BLADE_TARGET void Update(const F* u, const F* before_x, const F* flux_x, const F
 }
 
 // What a level defines that has fluxes of its own, for float.
-template <int kStep, int kBanks, bool kAntisymmetric, bool kSoft>
+template <int kAxis, int kBanks, bool kAntisymmetric, bool kSoft>
 BLADE_TARGET void FluxesOf(const FluxFaces<float>& faces, int64_t n, float* out);
 
-template <int kStep, int kBanks>
+template <int kAxis, int kBanks>
 void FluxesOfBanks(const FluxFaces<float>& faces, bool antisymmetric, int64_t n, float* out) {
   const bool soft = faces.weight != nullptr;
-  if (antisymmetric && soft) return FluxesOf<kStep, kBanks, true, true>(faces, n, out);
-  if (antisymmetric) return FluxesOf<kStep, kBanks, true, false>(faces, n, out);
-  if (soft) return FluxesOf<kStep, kBanks, false, true>(faces, n, out);
-  FluxesOf<kStep, kBanks, false, false>(faces, n, out);
+  if (antisymmetric && soft) return FluxesOf<kAxis, kBanks, true, true>(faces, n, out);
+  if (antisymmetric) return FluxesOf<kAxis, kBanks, true, false>(faces, n, out);
+  if (soft) return FluxesOf<kAxis, kBanks, false, true>(faces, n, out);
+  FluxesOf<kAxis, kBanks, false, false>(faces, n, out);
 }
 
-template <int kStep>
+template <int kAxis>
 void FluxesByCase(const FluxFaces<float>& faces, int64_t banks, bool antisymmetric, int64_t n, float* out) {
-  if (banks == 1) return FluxesOfBanks<kStep, 1>(faces, antisymmetric, n, out);
-  FluxesOfBanks<kStep, 2>(faces, antisymmetric, n, out);
+  if (banks == 1) return FluxesOfBanks<kAxis, 1>(faces, antisymmetric, n, out);
+  FluxesOfBanks<kAxis, 2>(faces, antisymmetric, n, out);
 }
 
 template <typename F>
-constexpr FluxKernels<F> kFluxKernels = {DoubleWell<F>, {Fluxes<5, F>, Fluxes<3, F>}, Parts<F>, Limit<F>, Update<F>};
+constexpr FluxKernels<F> kFluxKernels = {DoubleWell<F>, {Fluxes<0, F>, Fluxes<1, F>}, Parts<F>, Limit<F>, Update<F>};
 
 }  // namespace
 }  // namespace blade
