@@ -19,25 +19,25 @@ SelectParameters At(SelectParameters parameters, SelectCenter center) {
   return parameters;
 }
 
-// The last `capacity` rows of `planes` planes, extended by kFluxPad values on both sides.
+// The last `capacity` rows of `planes` planes, extended by kFluxPad values on both sides; column -before is aligned.
 template <typename F>
 class Ring {
  public:
-  Ring(int64_t capacity, int64_t planes, int64_t w)
+  Ring(int64_t capacity, int64_t planes, int64_t w, int64_t before = 0)
       : capacity_(capacity),
         planes_(planes),
         pitch_((w + kFluxPad - 1) / kFluxPad * kFluxPad + 2 * kFluxPad),
-        data_(capacity * planes * pitch_) {}
+        data_(capacity * planes * pitch_ + before),
+        first_(data_.get() + kFluxPad + before) {}
 
   int64_t pitch() const { return pitch_; }
   // Column 0.
-  F* Row(int64_t y, int64_t plane = 0) const {
-    return data_.get() + (y % capacity_ * planes_ + plane) * pitch_ + kFluxPad;
-  }
+  F* Row(int64_t y, int64_t plane = 0) const { return first_ + (y % capacity_ * planes_ + plane) * pitch_; }
 
  private:
   int64_t capacity_, planes_, pitch_;
   AlignedArray<F> data_;
+  F* first_;
 };
 
 // PairKernels::pack where the level has none.
@@ -60,7 +60,7 @@ class Stepper {
         shape_(shape),
         limits_(limits),
         double_well_(std::count(plan.functions.begin(), plan.functions.end(), FluxFunction::kDoubleWell) > 0),
-        pixels_(kPairRows, 2, shape.w),
+        pixels_(kPairRows, 2, shape.w, kBefore),
         fluxes_{{2, 1, shape.w}, {2, 1, shape.w}},
         limited_{{1, 1, shape.w}, {2, 1, shape.w}},
         parts_(2, 2, shape.w),
@@ -103,10 +103,14 @@ class Stepper {
   // Of a row.
   int64_t Faces(int i) const { return i == 0 ? shape_.w - 1 : shape_.w; }
 
-  // Plane 0 is u, plane 1 W'(u).
+  // Plane 0 is u, plane 1 W'(u), with replicated borders.
   void LoadRow(int64_t y) {
     std::copy_n(image_ + y * shape_.w, shape_.w, pixels_.Row(y));
     if (double_well_) kernels_.double_well(pixels_.Row(y), shape_.w, pixels_.Row(y, 1));
+    for (F* row : {pixels_.Row(y), pixels_.Row(y, 1)}) {
+      std::fill_n(row - kBefore, kBefore, row[0]);
+      std::fill_n(row + shape_.w, kAfter, row[shape_.w - 1]);
+    }
   }
 
   // The fluxes through the faces after the pixels of row y: no face is after the last one.
@@ -119,12 +123,13 @@ class Stepper {
     const F* rows[kFluxBanks][kPairRows];
     for (int64_t b = 0; b < bank_.banks(); ++b) {
       const bool plane = plan_.functions[static_cast<size_t>(b)] == FluxFunction::kDoubleWell;
-      for (int64_t i = 0; i < kPairRows; ++i) rows[b][i] = pixels_.Row(Clamp(y - kBefore + i, shape_.h), plane);
+      for (int64_t i = 0; i < kPairRows; ++i)
+        rows[b][i] = pixels_.Row(Clamp(y - kBefore + i, shape_.h), plane) - kBefore;
     }
     for (int64_t x = 0; x < shape_.w; x += kRun) {
       const int64_t n = std::min(kRun, shape_.w - x);
       for (int64_t b = 0; b < bank_.banks(); ++b)
-        pack_(rows[b], x - kBefore, n + kBefore + kAfter, shape_.w, packed_.get() + b * kPackedRun);
+        pack_(rows[b], x, n + kBefore + kAfter, pixels_.pitch(), packed_.get() + b * kPackedRun);
       for (int i = 0; i < 2; ++i) {
         const Selected<F, int32_t> selected = SelectedFaces(i, y);
         FluxFaces<F> faces = {{},
