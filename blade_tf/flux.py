@@ -53,7 +53,9 @@ def face_filters(weights_x: Any, weights_y: Any, antisymmetric: bool) -> tuple[t
     return banks[0], tf.linalg.matrix_transpose(banks[1])
 
 
-def face_fluxes(images: Sequence[tf.Tensor], filters: Sequence[tf.Tensor], selections: Sequence[Any]) -> list[tf.Tensor]:
+def face_fluxes(
+    images: Sequence[tf.Tensor], filters: Sequence[tf.Tensor], selections: Sequence[Any]
+) -> list[tf.Tensor]:
     """Gx and Gy (eqs 3.14-3.15) of one image for each bank, from `face_filters` and the selections at the faces."""
     return [
         tf.add_n([layers.apply_bank(image, bank[:, b], selection) for b, image in enumerate(images)])

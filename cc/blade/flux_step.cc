@@ -116,9 +116,9 @@ class Stepper {
   // The fluxes through the faces after the pixels of row y: no face is after the last one.
   void MakeFluxes(int64_t y) {
     for (; loaded_ <= std::min(y + kAfter, shape_.h - 1); ++loaded_) LoadRow(loaded_);
-    for (int i = 0; i < 2; ++i) {
-      if (i == 0 || y + 1 < shape_.h)
-        for (auto& strip : strips_[i]) strip.Run(y + 1, SelectedFaces(i, y));
+    const int axes = y + 1 < shape_.h ? 2 : 1;
+    for (int i = 0; i < axes; ++i) {
+      for (auto& strip : strips_[i]) strip.Run(y + 1, SelectedFaces(i, y));
     }
     const F* rows[kFluxBanks][kPairRows];
     for (int64_t b = 0; b < bank_.banks(); ++b) {
@@ -130,7 +130,7 @@ class Stepper {
       const int64_t n = std::min(kRun, shape_.w - x);
       for (int64_t b = 0; b < bank_.banks(); ++b)
         pack_(rows[b], x, n + kBefore + kAfter, pixels_.pitch(), packed_.get() + b * kPackedRun);
-      for (int i = 0; i < 2; ++i) {
+      for (int i = 0; i < axes; ++i) {
         const Selected<F, int32_t> selected = SelectedFaces(i, y);
         FluxFaces<F> faces = {{},
                               bank_.table(i),
@@ -142,7 +142,8 @@ class Stepper {
       }
     }
     std::fill_n(fluxes_[0].Row(y) + Faces(0), kFluxPad, F(0));
-    std::fill_n(fluxes_[1].Row(y) + (y + 1 < shape_.h ? shape_.w : 0), y + 1 < shape_.h ? kFluxPad : shape_.w, F(0));
+    F* below = fluxes_[1].Row(y);
+    std::fill(axes == 2 ? below + shape_.w : below, below + shape_.w + kFluxPad, F(0));
   }
 
   Selected<F, int32_t> SelectedFaces(int i, int64_t y) const {
