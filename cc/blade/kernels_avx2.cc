@@ -51,15 +51,13 @@ struct V {
 namespace blade {
 namespace {
 
-// Transposes 4x4 values of rows 0 to 3; those of the one or two rows below fill the gaps. Of three rows, what follows a
-// column's values is overwritten by the next column.
+// Transposes 4x4 values of rows 0 to 3; those of the one or two rows below fill the gaps.
 template <int64_t kR>
 BLADE_TARGET void PackRows(const float* const* rows, int64_t n, float* packed) {
-  static_assert(kR == 3 || kR == 5 || kR == 6);
-  const float *row0 = rows[0], *row1 = rows[1], *row2 = rows[2], *row3 = rows[kR == 3 ? 2 : 3];
-  const float *row4 = rows[kR == 3 ? 2 : 4], *row5 = rows[kR - 1];
+  static_assert(kR == 5 || kR == 6);
+  const float *row0 = rows[0], *row1 = rows[1], *row2 = rows[2], *row3 = rows[3], *row4 = rows[4], *row5 = rows[kR - 1];
   int64_t x = 0;
-  for (; x + 4 + (kR == 3) <= n; x += 4) {
+  for (; x + 4 <= n; x += 4) {
     __m128 a = _mm_loadu_ps(row0 + x), b = _mm_loadu_ps(row1 + x), c = _mm_loadu_ps(row2 + x),
            d = _mm_loadu_ps(row3 + x);
     _MM_TRANSPOSE4_PS(a, b, c, d);
@@ -69,15 +67,14 @@ BLADE_TARGET void PackRows(const float* const* rows, int64_t n, float* packed) {
     _mm_storeu_ps(to + 2 * kR, c);
     _mm_storeu_ps(to + 3 * kR, d);
     for (int64_t i = 0; i < 4; ++i) {
-      if (kR > 4) to[i * kR + 4] = row4[x + i];
-      if (kR > 5) to[i * kR + 5] = row5[x + i];
+      to[i * kR + 4] = row4[x + i];
+      if (kR == 6) to[i * kR + 5] = row5[x + i];
     }
   }
   PackColumns(rows, kR, x, n, packed);
 }
 
 BLADE_TARGET void Pack(const float* const* rows, int64_t r, int64_t n, float* packed) {
-  if (r == 3) return PackRows<3>(rows, n, packed);
   if (r == 5) return PackRows<5>(rows, n, packed);
   if (r == 6) return PackRows<6>(rows, n, packed);
   PackColumns(rows, r, 0, n, packed);

@@ -103,7 +103,6 @@ BLADE_TARGET void PackRows(const float* const* rows, int64_t n, float* packed) {
 }
 
 BLADE_TARGET void Pack(const float* const* rows, int64_t r, int64_t n, float* packed) {
-  if (r == 3) return PackRows<3>(rows, n, packed);
   if (r == 5) return PackRows<5>(rows, n, packed);
   if (r == 6) return PackRows<6>(rows, n, packed);
   PackColumns(rows, r, 0, n, packed);
