@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,7 +11,27 @@ import tensorflow as tf
 from blade_tf import image as image_lib
 from blade_tf import layers, ops
 
-__all__ = ["BladeFlux", "antisymmetric_filters", "divergence", "limit_fluxes"]
+__all__ = [
+    "FUNCTIONS",
+    "BladeFlux",
+    "antisymmetric_filters",
+    "divergence",
+    "face_filters",
+    "face_fluxes",
+    "limit_fluxes",
+]
+
+
+def _double_well(u: tf.Tensor) -> tf.Tensor:
+    """W'(u) = 2 u (u - 1) (2 u - 1), W(u) = u^2 (u - 1)^2 (eq 3.10), of u limited to [-1/2, 3/2].
+
+    No solution comes near these limits; without them a state that left [0, 1] far behind would grow as its cube.
+    """
+    u = tf.clip_by_value(u, -0.5, 1.5)
+    return 2.0 * u * (u - 1.0) * (2.0 * u - 1.0)
+
+
+FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"identity": tf.identity, "double_well": _double_well}
 
 
 def antisymmetric_filters(half: Any) -> tf.Tensor:
@@ -23,6 +43,24 @@ def antisymmetric_filters(half: Any) -> tf.Tensor:
     """
     half = tf.convert_to_tensor(half)
     return tf.concat([-half, tf.reverse(half, [-2, -1])], -1)
+
+
+def face_filters(weights_x: Any, weights_y: Any, antisymmetric: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """hx [K, banks, R, S] and hy [K, banks, S, R] as they are applied, from the weights of a `BladeFlux`."""
+    banks = [tf.convert_to_tensor(weights) for weights in (weights_x, weights_y)]
+    if antisymmetric:
+        banks = [antisymmetric_filters(bank) for bank in banks]
+    return banks[0], tf.linalg.matrix_transpose(banks[1])
+
+
+def face_fluxes(
+    images: Sequence[tf.Tensor], filters: Sequence[tf.Tensor], selections: Sequence[Any]
+) -> list[tf.Tensor]:
+    """Gx and Gy (eqs 3.14-3.15) of one image for each bank, from `face_filters` and the selections at the faces."""
+    return [
+        tf.add_n([layers.apply_bank(image, bank[:, b], selection) for b, image in enumerate(images)])
+        for bank, selection in zip(filters, selections, strict=True)
+    ]
 
 
 @tf.custom_gradient
@@ -168,22 +206,20 @@ class BladeFlux(keras.layers.Layer):
             setattr(self, name, weight)
         self.built = True
 
+    @property
+    def face_weights(self) -> tuple[keras.Variable, keras.Variable]:
+        """The weights of hx and of hy, the same where they are tied."""
+        return (self.filters, self.filters) if self.tied else (self.filters_x, self.filters_y)
+
     def face_filters(self) -> tuple[tf.Tensor, tf.Tensor]:
         """hx [num_filters, banks, R, S] and hy [num_filters, banks, S, R], as they are applied."""
-        weights = [self.filters] if self.tied else [self.filters_x, self.filters_y]
-        banks = [tf.convert_to_tensor(weight) for weight in weights]
-        if self.antisymmetric:
-            banks = [antisymmetric_filters(bank) for bank in banks]
-        return banks[0], tf.linalg.matrix_transpose(banks[-1])
+        return face_filters(*self.face_weights, self.antisymmetric)
 
     def fluxes(self, images: Any, selection_x: Any, selection_y: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Gx and Gy (eqs 3.14-3.15), [N, H, W, C] each, what `divergence` takes."""
         images = self._images(images)
-        filters_x, filters_y = (tf.cast(filters, images[0].dtype) for filters in self.face_filters())
-        flux_x, flux_y = (
-            tf.add_n([layers.apply_bank(image, bank[:, b], selection) for b, image in enumerate(images)])
-            for bank, selection in ((filters_x, selection_x), (filters_y, selection_y))
-        )
+        filters = [tf.cast(bank, images[0].dtype) for bank in self.face_filters()]
+        flux_x, flux_y = face_fluxes(images, filters, [selection_x, selection_y])
         return flux_x, flux_y
 
     def _images(self, images: Any) -> list[tf.Tensor]:

@@ -8,10 +8,10 @@ from typing import Any
 import ml_collections
 
 from blade_tf import integrate, names, select_ops
-from blade_tf.flux import BladeFlux
+from blade_tf.flux import FUNCTIONS, BladeFlux
 from blade_tf.layers import Blade, ConvexBlade
 from blade_tf.pairs import NEIGHBOURS, BladePairs
-from blade_tf.rates import FUNCTIONS, BladeRate, FluxRate, PairsRate, Rate
+from blade_tf.rates import BladeRate, FluxRate, PairsRate, Rate
 from blade_tf.selection import Selection
 
 __all__ = ["FORMS", "check", "rate"]

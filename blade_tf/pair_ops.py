@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from blade_tf import native, ops
-from blade_tf.select_ops import SelectParameters, blade_select, blade_select_soft
+from blade_tf.select_ops import SelectParameters, select_again
 
 __all__ = ["Pair", "blade_exchange", "blade_lookup", "blade_pairs_step"]
 
@@ -197,11 +196,11 @@ def blade_pairs_step(
     Raises:
       tf.errors.InvalidArgumentError: for shapes that do not match, or fewer entries than combinations of features.
     """
-    attributes: dict[str, Any] = {}
-    for name, found in zip(("face", "node"), selections, strict=True):
-        native_arguments = {"soft": "none", "centers": []} | found.native_arguments
-        del native_arguments["center"]
-        attributes |= {f"{name}_{key}": value for key, value in native_arguments.items()}
+    attributes = {
+        f"{name}_{key}": value
+        for name, found in zip(("face", "node"), selections, strict=True)
+        for key, value in found.any_arguments.items()
+    }
     face, node = banks
     scalars = {
         name: tf.cast(value, image.dtype) if tf.is_tensor(value) else tf.constant(value, image.dtype)
@@ -212,29 +211,13 @@ def blade_pairs_step(
     )
 
 
-def _selected(op: tf.Operation, name: str, center: str) -> Any:
-    def value(key: str) -> Any:
-        found = op.get_attr(f"{name}_{key}")
-        return tf.compat.as_str(found) if isinstance(found, bytes) else found
-
-    fields = [field.name for field in dataclasses.fields(SelectParameters) if field.name != "center"]
-    arguments = {key: value(key) for key in fields} | {"center": center}
-    if arguments["soft"] != "none":
-        return blade_select_soft(op.inputs[0], **arguments)
-    del arguments["soft"], arguments["centers"]
-    return blade_select(op.inputs[0], **arguments)
-
-
 @tf.RegisterGradient("BladePairsStep")
 def _blade_pairs_step_grad(op: tf.Operation, grad: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
     image, face, node, dt, bank_dt = op.inputs
     numbers = list(op.get_attr("pairs"))
     pairs = [Pair(p, (ay, ax), (by, bx)) for p, ay, ax, by, bx in zip(*(numbers[i::5] for i in range(5)), strict=True)]
-    x, y, pixel = _selected(op, "face", "face_x"), _selected(op, "face", "face_y"), _selected(op, "node", "pixel")
-    if isinstance(x, tuple):
-        x, y = (type(s)(*map(tf.stop_gradient, s)) for s in (x, y))
-    if isinstance(pixel, tuple):
-        pixel = type(pixel)(*map(tf.stop_gradient, pixel))
+    places = ("face_", "face_x"), ("face_", "face_y"), ("node_", "pixel")
+    x, y, pixel = (select_again(op, prefix, center) for prefix, center in places)
     with tf.GradientTape() as tape:
         tape.watch([image, face, node, dt])
         conductance = tf.concat([blade_lookup(face, x), blade_lookup(face, y), blade_lookup(node, pixel)], axis=1)

@@ -11,26 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from blade_tf import integrate, names, ops
-from blade_tf.flux import BladeFlux, divergence, limit_fluxes
+from blade_tf.flux import FUNCTIONS, BladeFlux, divergence, limit_fluxes
+from blade_tf.flux_ops import MAX_BANKS, NATIVE_FOOTPRINT, blade_flux_step
 from blade_tf.layers import Blade, ConvexBlade
 from blade_tf.pair_ops import blade_pairs_step
 from blade_tf.pairs import BladePairs
 from blade_tf.selection import Selection
 from blade_tf.step_ops import blade_step
 
-__all__ = ["FUNCTIONS", "BladeRate", "FluxRate", "PairsRate", "Rate"]
-
-
-def _double_well(u: tf.Tensor) -> tf.Tensor:
-    """W'(u) = 2 u (u - 1) (2 u - 1), W(u) = u^2 (u - 1)^2 (eq 3.10), of u limited to [-1/2, 3/2].
-
-    No solution comes near these limits; without them a state that left [0, 1] far behind would grow as its cube.
-    """
-    u = tf.clip_by_value(u, -0.5, 1.5)
-    return 2.0 * u * (u - 1.0) * (2.0 * u - 1.0)
-
-
-FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"identity": tf.identity, "double_well": _double_well}
+__all__ = ["BladeRate", "FluxRate", "PairsRate", "Rate"]
 
 
 class Rate(keras.layers.Layer):
@@ -194,6 +183,24 @@ class FluxRate(Rate):
         """The selections that the bank is given for an image; no gradient flows through them."""
         image = tf.stop_gradient(image)
         return [self.selection_x(image), self.selection_y(image)]
+
+    def euler(self, dt: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+        """The step of explicit Euler; `blade_tf.flux_ops.blade_flux_step` where its conditions hold."""
+        plain = super().euler(dt)
+        known = type(self) is FluxRate and type(self.flux) is BladeFlux
+        known &= all(type(s) is Selection for s in (self.selection_x, self.selection_y))
+        if not known or self.flux.footprint != NATIVE_FOOTPRINT or self.flux.banks > MAX_BANKS:
+            return plain
+        limits = None if self.limits is None else (*self.limits, self.dt)
+
+        def step(u: tf.Tensor) -> tf.Tensor:
+            precise = u.dtype in (tf.float32, tf.float64) and u.dtype.name == self.flux.compute_dtype
+            if not (precise and u.shape[-1] == 1 and ops.uses_native()):
+                return plain(u)
+            weights = [tf.cast(bank, u.dtype) for bank in self.flux.face_weights]
+            return blade_flux_step(u, weights, self.functions, dt, limits, self.selection.parameters)
+
+        return step
 
     def mosaic(self) -> tuple[np.ndarray, int]:
         """The bank as filters to look at, and the number of orientations."""

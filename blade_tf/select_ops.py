@@ -20,7 +20,7 @@ from blade_tf import native, ops, select_stock
 from blade_tf.select_stock import SoftSelection
 from blade_tf.structure_tensor import CENTERS
 
-__all__ = ["SelectParameters", "SoftSelection", "blade_select", "blade_select_soft", "check_thresholds"]
+__all__ = ["SelectParameters", "SoftSelection", "blade_select", "blade_select_soft", "check_thresholds", "select_again"]
 
 MAX_RHO = 1e4
 SOFT_FEATURES: tuple[str, ...] = ("strength", "coherence", "orientation", "intensity")
@@ -122,6 +122,11 @@ class SelectParameters:
         found: dict[str, Any] = {f"{feature}_thresholds": values for feature, values in self.thresholds.items()}
         found |= {"orientations": self.orientations, "rho": float(self.rho), "center": self.center}
         return found if self.soft is None else found | {"soft": self.soft, "centers": _in_float32(self.centers)}
+
+    @functools.cached_property
+    def any_arguments(self) -> dict[str, Any]:
+        """The attributes of the native fused steps that have hard and soft selections, at centres of their own."""
+        return {"soft": "none", "centers": []} | self.step_arguments
 
     @functools.cached_property
     def step_arguments(self) -> dict[str, Any]:
@@ -295,3 +300,19 @@ def _blade_select_soft_grad(op: tf.Operation, *grads: tf.Tensor) -> tf.Tensor:
         tape.watch(image)
         weight = select_stock.blade_select_soft(image, **parameters.stock_arguments).weight
     return tape.gradient(weight, image, grads[2])
+
+
+def select_again(op: tf.Operation, prefix: str, center: str) -> tf.Tensor | SoftSelection:
+    """A selection that a fused step, whose attributes `any_arguments` are, made of its image; without a gradient."""
+
+    def value(name: str) -> Any:
+        found = op.get_attr(prefix + name)
+        return tf.compat.as_str(found) if isinstance(found, bytes) else found
+
+    fields = [field.name for field in dataclasses.fields(SelectParameters) if field.name != "center"]
+    arguments = {name: value(name) for name in fields} | {"center": center}
+    image = tf.stop_gradient(op.inputs[0])
+    if arguments["soft"] != "none":
+        return blade_select_soft(image, **arguments)
+    del arguments["soft"], arguments["centers"]
+    return blade_select(image, **arguments)

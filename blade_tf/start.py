@@ -15,6 +15,7 @@ import tqdm
 
 from blade_tf import forms, least_squares, rates, selection
 from blade_tf.data import records
+from blade_tf.flux import FUNCTIONS
 
 __all__ = ["Start", "least_squares_start", "step_length"]
 
@@ -142,7 +143,7 @@ def _flux_parts(rate: rates.FluxRate, inputs: list[tf.Tensor]) -> dict[str, _Lin
     parts = {name: _Linear(basis, least_squares.NormalEquations.zeros(flux.num_filters, size)) for name in rate.bank}
     x, *_, y = [*parts, *parts]
     for u in inputs:
-        banks = [rates.FUNCTIONS[name](u).numpy()[..., 0] for name in rate.functions]
+        banks = [FUNCTIONS[name](u).numpy()[..., 0] for name in rate.functions]
         turned = [bank.transpose(0, 2, 1) for bank in banks]
         seen_x, seen_y = (
             np.concatenate([_projected(image, flux.footprint, face) for image in images], axis=-1)

@@ -17,7 +17,7 @@ LAYERS = [
     ["layers", "select_ops"],
     ["selection", "step_ops"],
     ["flux", "pair_ops"],
-    ["pairs"],
+    ["flux_ops", "pairs"],
     ["rates"],
     ["forms"],
     ["data", "models"],
