@@ -52,7 +52,7 @@ class FluxStepKernel : public BladeKernel {
     if (const T* values = Data<T>(limits); limits.dim_size(0) == 3) bounds = {values[0], values[1], values[2]};
     constexpr int64_t kShared = 2 * 5;  // of fluxes and their limits
     const int64_t shared_rows = kShared + 2 * (plan_->selections[0].radius() + 1);
-    ParallelFor(context, shape.rows(), RowBlock(context, shape, shared_rows), [&](int64_t begin, int64_t end) {
+    ParallelFor(context, shape.rows(), LeastRows(shape, shared_rows), [&](int64_t begin, int64_t end) {
       blade::FluxStepRows(*plan_, bank, level(), shape, Data<T>(image), *Data<T>(dt), bounds, begin, end,
                           Data<T>(output));
     });

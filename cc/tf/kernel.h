@@ -14,6 +14,7 @@
 
 #include "cc/blade/filter.h"
 #include "cc/blade/select.h"
+#include "cc/tf/parallel.h"
 #include "cc/tf/shapes.h"
 #include "tensorflow/core/framework/bfloat16.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -94,8 +95,9 @@ inline absl::Status FilterShapeOf(const Tensor& tensor, blade::FilterShape* shap
   return Expected(kFilters, TypeName(tensor.dtype()), tensor.shape().DebugString());
 }
 
-// A result of the kernel. What malloc takes anew from the system for each large result costs a page fault for every page
-// at its first touch, several times the kernel's own time: pages of 2 MiB make them few, where the system has them.
+// A result of the kernel. What malloc takes anew from the system for each large result costs a page fault for every
+// page at its first touch, several times the kernel's own time: pages of 2 MiB make them few, where the system has
+// them.
 inline absl::Status AllocateOutput(OpKernelContext* context, int index, const TensorShape& shape, Tensor** output) {
   TF_RETURN_IF_ERROR(context->allocate_output(index, shape, output));
 #ifdef __linux__
@@ -108,34 +110,11 @@ inline absl::Status AllocateOutput(OpKernelContext* context, int index, const Te
   return absl::OkStatus();
 }
 
-// Calls work(begin, end) for blocks that cover [0, total), on TensorFlow's pool. Throws std::bad_alloc if one of them
-// did.
-template <typename Work>
-void ParallelFor(OpKernelContext* context, int64_t total, int64_t block, const Work& work) {
-  if (total == 0) return;
-  using tsl::thread::ThreadPool;
-  std::atomic<bool> out_of_memory{false};
-  // TensorFlow's threads must not see an exception.
-  const auto guarded = [&](int64_t begin, int64_t end) {
-    try {
-      work(begin, end);
-    } catch (const std::bad_alloc&) {
-      out_of_memory = true;
-    }
-  };
-  context->device()->tensorflow_cpu_worker_threads()->workers->ParallelFor(
-      total, ThreadPool::SchedulingParams::Fixed(std::max<int64_t>(block, 1)), guarded);
-  if (out_of_memory) throw std::bad_alloc();
-}
-
-// Blocks of rows: all for one thread, otherwise a few for each thread, but none so small that the rows it shares with
-// its neighbours would dominate.
-inline int64_t RowBlock(OpKernelContext* context, const blade::ImageShape& shape, int64_t shared_rows) {
-  constexpr int64_t kBlocksPerThread = 4, kLeastPixels = 8192;
-  const int64_t threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
-  const int64_t pixels = std::max<int64_t>(shape.w * shape.c, 1);
-  if (threads == 1) return shape.rows();
-  return std::max({shape.rows() / (threads * kBlocksPerThread), 4 * shared_rows, kLeastPixels / pixels});
+// The least number of rows in a block: not so few that the rows it shares with its neighbours would dominate.
+inline int64_t LeastRows(const blade::ImageShape& shape, int64_t shared_rows) {
+  constexpr int64_t kLeastPixels = 8192, kMultiple = 8;  // whole pairs of rows, whole blocks of a step
+  const int64_t rows = std::max(4 * shared_rows, kLeastPixels / std::max<int64_t>(shape.w * shape.c, 1));
+  return (rows + kMultiple - 1) / kMultiple * kMultiple;
 }
 
 // The first position in row-major order of all that the blocks report.

@@ -23,7 +23,7 @@ class FilterKernel : public BladeKernel {
     OP_REQUIRES_OK(context, AllocateOutput(context, 0, image.shape(), &output));
     const blade::FilterBank<Core<T>> bank(filter_shape, Data<T>(filters), level());
     FirstWrong wrong;
-    ParallelFor(context, shape.rows(), RowBlock(context, shape, filter_shape.r - 1), [&](int64_t begin, int64_t end) {
+    ParallelFor(context, shape.rows(), LeastRows(shape, filter_shape.r - 1), [&](int64_t begin, int64_t end) {
       wrong.Report(blade::FilterRows(bank, shape, Data<T>(image), Data<S>(selection), begin, end, Data<T>(output)));
     });
     OP_REQUIRES_OK(context, wrong.Status(shape, filter_shape.k, selection));
@@ -46,7 +46,7 @@ class FilterGradImageKernel : public BladeKernel {
     OP_REQUIRES_OK(context, AllocateOutput(context, 0, grad.shape(), &output));
     const blade::FilterBank<Core<T>> bank(filter_shape, Data<T>(filters), level());
     FirstWrong wrong;
-    ParallelFor(context, shape.rows(), RowBlock(context, shape, filter_shape.r - 1), [&](int64_t begin, int64_t end) {
+    ParallelFor(context, shape.rows(), LeastRows(shape, filter_shape.r - 1), [&](int64_t begin, int64_t end) {
       wrong.Report(
           blade::FilterGradImageRows(bank, shape, Data<S>(selection), Data<T>(grad), begin, end, Data<T>(output)));
     });

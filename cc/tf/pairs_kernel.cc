@@ -48,8 +48,8 @@ class PairsKernel : public BladeKernel {
         absl::StrCat("conductance: expected at least ", planes_, " planes for these pairs, got ", shape->planes));
   }
 
-  int64_t Block(OpKernelContext* context, const blade::ExchangeShape& shape) const {
-    return RowBlock(context, {shape.n, shape.h, shape.w, shape.channels}, reach_);
+  int64_t Block(const blade::ExchangeShape& shape) const {
+    return LeastRows({shape.n, shape.h, shape.w, shape.channels}, reach_);
   }
 
   template <typename T>
@@ -57,7 +57,7 @@ class PairsKernel : public BladeKernel {
                      Tensor* limit) const {
     TF_RETURN_IF_ERROR(
         context->allocate_temp(tensorflow::DataTypeToEnum<T>::value, TensorShape({shape.n, shape.h, shape.w}), limit));
-    ParallelFor(context, shape.rows(), Block(context, shape), [&](int64_t begin, int64_t end) {
+    ParallelFor(context, shape.rows(), Block(shape), [&](int64_t begin, int64_t end) {
       blade::ExchangeLimitRows(shape, pairs_, level(), conductance.flat<T>().data(), begin, end,
                                limit->flat<T>().data());
     });
@@ -81,7 +81,7 @@ class ExchangeKernel : public PairsKernel {
     Tensor *change = nullptr, limit;
     OP_REQUIRES_OK(context, AllocateOutput(context, 0, image.shape(), &change));
     OP_REQUIRES_OK(context, Limit<T>(context, shape, conductance, &limit));
-    ParallelFor(context, shape.rows(), Block(context, shape), [&](int64_t begin, int64_t end) {
+    ParallelFor(context, shape.rows(), Block(shape), [&](int64_t begin, int64_t end) {
       blade::ExchangeRows(shape, pairs(), level(), image.flat<T>().data(), conductance.flat<T>().data(),
                           limit.flat<T>().data(), begin, end, change->flat<T>().data());
     });
@@ -105,10 +105,10 @@ class ExchangeGradKernel : public PairsKernel {
     const T *u = image.flat<T>().data(), *c = conductance.flat<T>().data(), *g = grad.flat<T>().data(),
             *r = limit.flat<T>().data();
     T *e = sum_grad.flat<T>().data(), *out = conductance_grad->flat<T>().data();
-    ParallelFor(context, shape.rows(), Block(context, shape), [&](int64_t begin, int64_t end) {
+    ParallelFor(context, shape.rows(), Block(shape), [&](int64_t begin, int64_t end) {
       blade::ExchangeGradSumRows(shape, pairs(), level(), u, c, r, g, begin, end, e);
     });
-    ParallelFor(context, shape.rows(), Block(context, shape), [&](int64_t begin, int64_t end) {
+    ParallelFor(context, shape.rows(), Block(shape), [&](int64_t begin, int64_t end) {
       blade::ExchangeGradConductanceRows(shape, pairs(), level(), u, r, g, e, begin, end, out);
     });
   }
@@ -157,11 +157,10 @@ class LookupKernel : public LookupBase {
     const Tensor &lower = context->input(1), &upper = context->input(2);
     const T *table = context->input(0).flat<T>().data(), *weight = context->input(3).flat<T>().data();
     FirstWrong wrong;
-    ParallelFor(
-        context, shape.rows(), RowBlock(context, {shape.n, shape.h, shape.w, 1}, 0), [&](int64_t begin, int64_t end) {
-          wrong.Report(blade::LookupRows(shape, level(), table, lower.flat<int32_t>().data(),
-                                         upper.flat<int32_t>().data(), weight, begin, end, output->flat<T>().data()));
-        });
+    ParallelFor(context, shape.rows(), LeastRows({shape.n, shape.h, shape.w, 1}, 0), [&](int64_t begin, int64_t end) {
+      wrong.Report(blade::LookupRows(shape, level(), table, lower.flat<int32_t>().data(), upper.flat<int32_t>().data(),
+                                     weight, begin, end, output->flat<T>().data()));
+    });
     OP_REQUIRES_OK(context, InRange(wrong, shape, lower, upper));
   }
 };

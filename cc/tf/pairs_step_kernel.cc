@@ -67,7 +67,7 @@ class PairsStepKernel : public BladeKernel {
     OP_REQUIRES_OK(context, AllocateOutput(context, 0, image.shape(), &output));
     const blade::PairsBank<T> bank(*plan_, face.dim_size(1), Data<T>(face), node.dim_size(1), Data<T>(node));
     const int64_t shared_rows = 2 * (plan_->partner_rows + plan_->base_rows + plan_->selections[0].radius() + 1);
-    ParallelFor(context, shape.rows(), RowBlock(context, shape, shared_rows), [&](int64_t begin, int64_t end) {
+    ParallelFor(context, shape.rows(), LeastRows(shape, shared_rows), [&](int64_t begin, int64_t end) {
       blade::PairsStepRows(*plan_, bank, level(), shape, Data<T>(image), *Data<T>(dt), *Data<T>(bank_dt), begin, end,
                            Data<T>(output));
     });

@@ -41,15 +41,14 @@ class SelectKernel : public BladeKernel {
       OP_REQUIRES_OK(context, AllocateOutput(context, i, selection_shape, &outputs[i]));
     }
     const Core<T>* pixels = Data<T>(image);
-    ParallelFor(context, shape.rows(), RowBlock(context, shape, 2 * plan_.radius() + 2),
-                [&](int64_t begin, int64_t end) {
-                  if constexpr (kSoft) {
-                    blade::SelectSoftRows(plan_, level(), shape, pixels, begin, end, Data<int32_t>(outputs[0]),
-                                          Data<int32_t>(outputs[1]), Data<T>(outputs[2]));
-                  } else {
-                    blade::SelectRows(plan_, level(), shape, pixels, begin, end, Data<int32_t>(outputs[0]));
-                  }
-                });
+    ParallelFor(context, shape.rows(), LeastRows(shape, 2 * plan_.radius() + 2), [&](int64_t begin, int64_t end) {
+      if constexpr (kSoft) {
+        blade::SelectSoftRows(plan_, level(), shape, pixels, begin, end, Data<int32_t>(outputs[0]),
+                              Data<int32_t>(outputs[1]), Data<T>(outputs[2]));
+      } else {
+        blade::SelectRows(plan_, level(), shape, pixels, begin, end, Data<int32_t>(outputs[0]));
+      }
+    });
   }
 
  private:
@@ -90,7 +89,7 @@ class StepKernel : public BladeKernel {
     OP_REQUIRES_OK(context, AllocateOutput(context, 1, selection_shape, &selection));
     const blade::FilterBank<Core<T>> bank(filter_shape, Data<T>(filters), level());
     const int64_t shared_rows = 2 * plan_.radius() + 2 + filter_shape.r - 1;
-    ParallelFor(context, shape.rows(), RowBlock(context, shape, shared_rows), [&](int64_t begin, int64_t end) {
+    ParallelFor(context, shape.rows(), LeastRows(shape, shared_rows), [&](int64_t begin, int64_t end) {
       blade::StepRows(plan_, bank, level(), shape, Data<T>(image), *Data<T>(dt), begin, end, Data<T>(output),
                       Data<S>(selection));
     });
