@@ -159,11 +159,23 @@ def parameters(*arguments: Any) -> SelectParameters:
         return SelectParameters(*arguments)
 
 
-def select(image: tf.Tensor, found: SelectParameters) -> tf.Tensor:
+def select(image: tf.Tensor, found: SelectParameters, dtype: tf.DType = tf.int32) -> tf.Tensor:
     """`blade_select` with parameters that were checked."""
     if ops.uses_native():
-        return native.library.blade_select(image=image, **found.native_arguments)
-    return tf.stop_gradient(select_stock.blade_select(image, **found.stock_arguments))
+        return native.library.blade_select(image=image, Tsel=dtype, **found.native_arguments)
+    return tf.cast(tf.stop_gradient(select_stock.blade_select(image, **found.stock_arguments)), dtype)
+
+
+def _check_index(dtype: Any, bins: int) -> tf.DType:
+    try:
+        found = tf.as_dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in (tf.int32, tf.uint8):
+        raise TypeError(f"dtype: expected int32 or uint8, got {dtype!r}")
+    if found == tf.uint8 and bins > 256:
+        raise ValueError(f"dtype: expected int32 for more than 256 combinations of features, got uint8 for {bins}")
+    return found
 
 
 def blade_select(
@@ -175,6 +187,7 @@ def blade_select(
     intensity_thresholds: Sequence[float] = (),
     rho: float = 1.0,
     center: str = "pixel",
+    dtype: Any = tf.int32,
 ) -> tf.Tensor:
     """Chooses at each pixel a filter by the structure tensor's orientation, strength and coherence, and by intensity.
 
@@ -209,22 +222,26 @@ def blade_select(
       intensity_thresholds: ascending.
       rho: standard deviation of the tensor's smoothing in pixels, at most 10000; 0 smooths nothing.
       center: "pixel", "face_x" or "face_y".
+      dtype: of the selection, int32, or uint8 for up to 256 combinations of features: less memory, and faster to make
+        and to filter with.
 
     Returns:
-      int32 [N, H, W].
+      [N, H, W] of `dtype`.
 
     Raises:
       TypeError: for a wrong dtype.
       ValueError: for a wrong rank, thresholds that do not ascend or are out of range, `orientations` < 1, rho out of
-        range, or an unknown center.
+        range, an unknown center, or uint8 for more than 256 combinations.
 
     Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), section 2.1; intensity, section 3.3.
     """
     found = parameters(orientations, strength_thresholds, coherence_thresholds, intensity_thresholds, rho, center)
+    if dtype is not tf.int32:
+        dtype = _check_index(dtype, found.num_bins)
     if ops.eager(image) and ops.uses_native():
         with contextlib.suppress(tf.errors.InvalidArgumentError):  # the checks below know what is wrong
-            return select(image, found)
-    return select(ops.image_tensor(image), found)
+            return select(image, found, dtype)
+    return select(ops.image_tensor(image), found, dtype)
 
 
 def blade_select_soft(

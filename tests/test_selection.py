@@ -463,6 +463,9 @@ def test_nothing_flows_back(implementation):
         ({"orientations": 2**28, "intensity_thresholds": [0, 1]}, ValueError, r"orientations: .* got 3221225472"),
         ({"center": "corner"}, ValueError, r"center: expected 'pixel', 'face_x' or 'face_y', got 'corner'"),
         ({"center": None}, ValueError, r"center: expected 'pixel', .* got None"),
+        ({"dtype": "int64"}, TypeError, r"dtype: expected int32 or uint8, got 'int64'"),
+        ({"dtype": "byte"}, TypeError, r"dtype: expected int32 or uint8, got 'byte'"),
+        ({"dtype": tf.uint8, "orientations": 65}, ValueError, r"dtype: expected int32 .* 256 .*, got uint8 for 260"),
         ({"rho": -1.0}, ValueError, r"rho: expected a number in \[0, 10000\], got -1.0"),
         ({"rho": math.nan}, ValueError, r"rho: expected .* got nan"),
         ({"rho": math.inf}, ValueError, r"rho: expected .* got inf"),
@@ -476,6 +479,32 @@ def test_errors_name_the_argument(arguments, error, message, implementation):
     }
     with pytest.raises(error, match=message):
         blade_tf.blade_select(**defaults | arguments)
+
+
+@BOTH
+@CENTERS
+@pytest.mark.parametrize("width", [1, 15, 64, 300])
+def test_bytes_hold_the_same(width, center, implementation):
+    image = noise(2, 9, width, 3)
+    options = {"strength_thresholds": [0.5, 1.0, 1.5], "coherence_thresholds": [0.2, 0.4, 0.6], "center": center}
+    expected = blade_tf.blade_select(image, orientations=16, **options)
+    for choose in (blade_tf.blade_select, tf.function(blade_tf.blade_select)):
+        found = choose(image, orientations=16, dtype="uint8", **options)
+        assert found.dtype == tf.uint8
+        np.testing.assert_array_equal(found, expected)
+
+
+@needs_native
+def test_the_native_operation_refuses_bytes_for_too_many_combinations():
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Tsel: expected int32 for more than 256 .* for 257"):
+        native.library.blade_select(
+            image=noise(1, 4, 4, 1),
+            orientations=257,
+            strength_thresholds=[],
+            coherence_thresholds=[],
+            rho=1.0,
+            Tsel=tf.uint8,
+        )
 
 
 @BOTH

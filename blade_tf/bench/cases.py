@@ -110,13 +110,13 @@ def _functions(inputs: Inputs) -> dict[str, Callable[[tf.Tensor], Any]]:
     """The operations on one channel as functions of the image; the adjoint takes it as its cotangent."""
     lib, shape = library(), tf.shape(inputs.filters)
     return {
-        "filter": lambda u: ops.blade_filter(u, inputs.filters, inputs.selection),
-        "selection 24x3x3": lambda u: select_ops.blade_select(u, **inputs.parameters),
+        "filter": lambda u: ops.blade_filter(u, inputs.filters, inputs.index),
+        "selection 24x3x3": lambda u: select_ops.blade_select(u, dtype=inputs.index.dtype, **inputs.parameters),
         "gradient to the image": lambda u: lib.blade_filter_grad_image(
-            filters=inputs.filters, selection=inputs.selection, grad=u
+            filters=inputs.filters, selection=inputs.index, grad=u
         ),
         "gradient to the filters": lambda u: lib.blade_filter_grad_filters(
-            image=u, selection=inputs.selection, grad=inputs.grad, filters_shape=shape
+            image=u, selection=inputs.index, grad=inputs.grad, filters_shape=shape
         ),
         "step": lambda u: step_ops.blade_step(u, inputs.filters, inputs.dt, **inputs.parameters),
     }
@@ -193,7 +193,7 @@ def operations(inputs: Inputs) -> list[Case]:
         u3 = inputs.u3
 
         def filtered() -> tf.Tensor:
-            return ops.blade_filter(u3, inputs.filters, inputs.selection)
+            return ops.blade_filter(u3, inputs.filters, inputs.index)
 
         def compared() -> dict[str, Any]:
             name = f"filter, 3 channels, {OWN}, {inputs.size[0]}x{inputs.size[1]}"

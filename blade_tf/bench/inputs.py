@@ -25,7 +25,7 @@ class Inputs:
       gray: float32 [H, W] in [0, 1]; `u` is the same as a tensor [1, H, W, 1].
       colour: float32 [H, W, 3], or None where the image is too large for it; `u3` is [1, H, W, 3].
       filters: [216, 5, 5].
-      selection: int32 [1, H, W].
+      selection: int32 [1, H, W]; `index` is the same in bytes, as models keep it.
       grad: a cotangent of the filter's output, [1, H, W, 1].
       parameters: of `blade_select`.
       dt: length of a time step.
@@ -38,6 +38,7 @@ class Inputs:
     u3: tf.Tensor | None
     filters: tf.Tensor
     selection: tf.Tensor
+    index: tf.Tensor
     grad: tf.Tensor
     parameters: dict[str, Any]
     dt: float
@@ -73,6 +74,7 @@ def make(picture: np.ndarray, size: tuple[int, int]) -> Inputs:
     chosen = trained.spec["selection"]
     parameters = {key: chosen[key] for key in ("orientations", "strength_thresholds", "coherence_thresholds", "rho")}
     u = tf.constant(gray[np.newaxis, ..., np.newaxis])
+    selection = select_ops.blade_select(u, **parameters)
     grad = np.random.default_rng(0).standard_normal(gray.shape, np.float32)
     return Inputs(
         size=size,
@@ -81,7 +83,8 @@ def make(picture: np.ndarray, size: tuple[int, int]) -> Inputs:
         u=u,
         u3=None if colour is None else tf.constant(colour[np.newaxis]),
         filters=tf.constant(trained.bank()["filters"]),
-        selection=select_ops.blade_select(u, **parameters),
+        selection=selection,
+        index=tf.cast(selection, tf.uint8),
         grad=tf.constant(grad[np.newaxis, ..., np.newaxis]),
         parameters=parameters,
         dt=float(trained.spec["dt"]),

@@ -153,8 +153,8 @@ def markdown(found: dict[str, Any]) -> str:
         "Written by `blade-bench`. A ratio is the median over turns of a case's time divided by that of "
         "`cv2.filter2D` (one fixed 5x5 filter, float32, as many channels, one thread) in the same turn; at most "
         f"{s['repeats']} turns, fewer for what takes long. Times are medians, in nanoseconds a pixel and operation or "
-        "time step. All allocate their results; freed memory is kept for the next call but where a result has more "
-        "than 32 MiB, which glibc takes from the system each time.",
+        "time step. Selections of this package's operations are in bytes. All allocate their results; freed memory is "
+        "kept for the next call but where a result has more than 32 MiB, which glibc takes from the system each time.",
         _machine(found),
         "![Ratios](bench.svg)",
         "## Targets",

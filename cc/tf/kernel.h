@@ -147,7 +147,14 @@ inline absl::Status GetSelectParameters(OpKernelConstruction* context, const std
   return context->GetAttr(prefix + "intensity_thresholds", &parameters->intensity_thresholds);
 }
 
-// That of a soft one.
+// A selection of type `type` can tell `bins` combinations of features apart.
+inline absl::Status IndexHolds(tensorflow::DataType type, int64_t bins) {
+  if (type != tensorflow::DT_UINT8 || bins <= 256) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("Tsel: expected int32 for more than 256 combinations of features, got uint8 for ", bins));
+}
+
+// The further attributes of a soft one.
 inline absl::Status GetSoftFeature(OpKernelConstruction* context, const std::string& prefix,
                                    blade::SelectParameters* parameters) {
   static const std::pair<const char*, blade::SoftFeature> kFeatures[] = {

@@ -1,5 +1,6 @@
 #include <map>
 #include <string>
+#include <type_traits>
 
 #include "cc/blade/select.h"
 #include "cc/blade/step.h"
@@ -14,7 +15,8 @@ const std::map<std::string, blade::SelectCenter> kCenters = {
     {"face_y", blade::SelectCenter::kFaceY},
 };
 
-template <typename T, bool kSoft>
+// S is the type of the selection, void for a soft one.
+template <typename T, typename S>
 class SelectKernel : public BladeKernel {
  public:
   explicit SelectKernel(OpKernelConstruction* context) : BladeKernel(context), plan_({1, {}, {}, 0.0f}) {
@@ -27,6 +29,7 @@ class SelectKernel : public BladeKernel {
     const std::string error = blade::ValidateSelect(parameters);
     OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
     plan_ = Plan(parameters);
+    if constexpr (!kSoft) OP_REQUIRES_OK(context, IndexHolds(context->output_type(0), plan_.bins()));
   }
 
   void Run(OpKernelContext* context) override {
@@ -46,13 +49,14 @@ class SelectKernel : public BladeKernel {
         blade::SelectSoftRows(plan_, level(), shape, pixels, begin, end, Data<int32_t>(outputs[0]),
                               Data<int32_t>(outputs[1]), Data<T>(outputs[2]));
       } else {
-        blade::SelectRows(plan_, level(), shape, pixels, begin, end, Data<int32_t>(outputs[0]));
+        blade::SelectRows(plan_, level(), shape, pixels, begin, end, Data<S>(outputs[0]));
       }
     });
   }
 
  private:
   using Plan = blade::SelectPlan<blade::ComputeOf<Core<T>>>;
+  static constexpr bool kSoft = std::is_void_v<S>;
   Plan plan_;
 };
 
@@ -66,9 +70,7 @@ class StepKernel : public BladeKernel {
     OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
     plan_ = Plan(parameters);
     bins_ = plan_.bins();
-    OP_REQUIRES(context, sizeof(S) > 1 || bins_ <= 256,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "Tsel: expected int32 for more than 256 combinations of features, got uint8 for ", bins_)));
+    OP_REQUIRES_OK(context, IndexHolds(context->output_type(1), bins_));
   }
 
   void Run(OpKernelContext* context) override {
@@ -101,22 +103,24 @@ class StepKernel : public BladeKernel {
   int64_t bins_ = 0;
 };
 
-#define BLADE_REGISTER(T)                                                                                      \
-  REGISTER_KERNEL_BUILDER(                                                                                     \
-      Name("BladeStep").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<int32_t>("Tsel"), \
-      StepKernel<T, int32_t>);                                                                                 \
-  REGISTER_KERNEL_BUILDER(                                                                                     \
-      Name("BladeStep").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<uint8_t>("Tsel"), \
-      StepKernel<T, uint8_t>);                                                                                 \
-  REGISTER_KERNEL_BUILDER(Name("BladeSelect").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),           \
-                          SelectKernel<T, false>);                                                             \
-  REGISTER_KERNEL_BUILDER(Name("BladeSelectSoft").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),       \
-                          SelectKernel<T, true>);
+#define BLADE_REGISTER_INDEXED(T, S)                                                                       \
+  REGISTER_KERNEL_BUILDER(                                                                                 \
+      Name("BladeStep").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<S>("Tsel"),   \
+      StepKernel<T, S>);                                                                                   \
+  REGISTER_KERNEL_BUILDER(                                                                                 \
+      Name("BladeSelect").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T").TypeConstraint<S>("Tsel"), \
+      SelectKernel<T, S>);
+#define BLADE_REGISTER(T)                                                                                \
+  BLADE_REGISTER_INDEXED(T, int32_t)                                                                     \
+  BLADE_REGISTER_INDEXED(T, uint8_t)                                                                     \
+  REGISTER_KERNEL_BUILDER(Name("BladeSelectSoft").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
+                          SelectKernel<T, void>);
 BLADE_REGISTER(Eigen::half)
 BLADE_REGISTER(Eigen::bfloat16)
 BLADE_REGISTER(float)
 BLADE_REGISTER(double)
 #undef BLADE_REGISTER
+#undef BLADE_REGISTER_INDEXED
 
 }  // namespace
 }  // namespace blade_tf

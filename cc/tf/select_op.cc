@@ -30,8 +30,9 @@ REGISTER_OP("BladeSelect")
     .Attr("rho: float")
     .Attr("intensity_thresholds: list(float) = []")
     .Attr("center: {'pixel', 'face_x', 'face_y'} = 'pixel'")
+    .Attr("Tsel: {int32, uint8} = DT_INT32")
     .Input("image: T")
-    .Output("selection: int32")
+    .Output("selection: Tsel")
     .SetShapeFn(SelectShape)
     .Doc(R"doc(
 Chooses a filter for each pixel by the eigen-analysis of the structure tensor, eqs 2.3-2.5 of "Solving Image PDEs with a
@@ -61,6 +62,7 @@ center: where the features are taken. face_x: at the faces (y, x + 1/2), from th
   the normal and the mean of the pixels' central differences along the tangent; orientation is measured from the normal,
   intensity is the mean of both pixels, and column W - 1, which has no face, holds 0. face_y: the transpose of face_x of
   the transposed image.
+Tsel: uint8 for up to 256 combinations of features.
 selection: [N, H, W].
 )doc");
 

@@ -199,6 +199,7 @@ class SelectKernel : public GpuKernel {
     OP_REQUIRES_OK(context, context->GetAttr("rho", &parameters.rho));
     OP_REQUIRES_OK(context, context->GetAttr("intensity_thresholds", &parameters.intensity_thresholds));
     OP_REQUIRES_OK(context, MakePlan(parameters, &plan_));
+    OP_REQUIRES_OK(context, IndexHolds(context->output_type(context->num_outputs() - 1), blade_cuda_plan_bins(&plan_)));
   }
 
  protected:
@@ -225,11 +226,7 @@ class SelectKernel : public GpuKernel {
 
 class StepKernel : public SelectKernel {
  public:
-  explicit StepKernel(OpKernelConstruction* context) : SelectKernel(context), bins_(blade_cuda_plan_bins(&plan_)) {
-    OP_REQUIRES(context, context->output_type(1) != tensorflow::DT_UINT8 || bins_ <= 256,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "Tsel: expected int32 for more than 256 combinations of features, got uint8 for ", bins_)));
-  }
+  explicit StepKernel(OpKernelConstruction* context) : SelectKernel(context), bins_(blade_cuda_plan_bins(&plan_)) {}
 
  protected:
   // With a filter for every bin there is nothing to check, and nothing to wait for.
