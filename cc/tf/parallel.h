@@ -26,7 +26,7 @@ class Blocks {
     *begin = next_.load(std::memory_order_relaxed);
     do {
       if (*begin >= last) return false;
-      const int64_t share = (total_ - *begin) / (2 * threads_) / least_ * least_;
+      const int64_t share = (total_ - *begin) * 4 / (5 * threads_) / least_ * least_;
       *end = std::min(*begin + std::max(share, least_), total_);
     } while (!next_.compare_exchange_weak(*begin, *end, std::memory_order_relaxed));
     return true;
