@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ __all__ = [
     "OWN",
     "TOLERANCE",
     "Case",
+    "at_once",
     "copies",
     "filter2d",
     "graphs",
@@ -95,6 +97,24 @@ def units(inputs: Inputs) -> list[Case]:
             Case("filter2D 5x5, 3 channels", "OpenCV", lambda: filter2d(colour, kernel), inputs.size, channels=3)
         )
     return found
+
+
+def at_once(inputs: Inputs, threads: int) -> Case:
+    """filter2D on as many images as there are threads, one in each: what the machine's processors gain together."""
+    kernel = inputs.filters[0].numpy()
+    pool = concurrent.futures.ThreadPoolExecutor(threads)
+
+    def some(_: int) -> None:
+        for _ in range(COPIES):
+            filter2d(inputs.gray, kernel)
+
+    return Case(
+        f"{threads} filters at once",
+        "OpenCV",
+        lambda: list(pool.map(some, range(threads))),
+        inputs.size,
+        work=threads * COPIES,
+    )
 
 
 def copies(inputs: Inputs) -> list[Case]:

@@ -172,5 +172,8 @@ def run(job: Job, names: list[str] | None = None) -> dict[str, Any]:
             found |= _all(job, record, picture, names)
         else:
             main = inputs.make(picture, job.settings.main)
-            record.group(f"operations at {_name(job.settings.main)}", cases.units(main) + cases.operations(main))
+            members = cases.units(main) + cases.operations(main)
+            if job.threads > 1:
+                members.append(cases.at_once(main, job.threads))
+            record.group(f"operations at {_name(job.settings.main)}", members)
     return found | {"groups": record.groups, "checks": record.checks, "failed": record.failed}
