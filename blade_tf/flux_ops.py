@@ -28,8 +28,8 @@ def blade_flux_step(
 
     `output = image + dt divergence(Gx, Gy)`, Gx and Gy those of `blade_tf.BladeFlux` (eqs 3.14-3.16), limited as by
     `blade_tf.flux.limit_fluxes`. It agrees with the composition of these to rounding: sums are taken in another order.
-    Mass and limits are kept as there. The backward pass computes the composition again: of a step only the image is
-    kept.
+    Mass and limits are kept as there; with limits, a NaN may reach fewer of its neighbours. The backward pass computes
+    the composition again: of a step only the image is kept.
 
     Args:
       image: float32 or float64 [N, H, W, 1].
@@ -44,8 +44,12 @@ def blade_flux_step(
       [N, H, W, 1].
 
     Raises:
+      ValueError: for weights with an unknown number of columns.
       tf.errors.InvalidArgumentError: for shapes that do not match, or fewer filters than combinations of features.
     """
+    for name, weight in zip(("x", "y"), weights, strict=True):
+        if weight.shape.rank is None or weight.shape[-1] is None:
+            raise ValueError(f"weights: expected a known number of columns of h{name}, got {weight.shape}")
     return native.library.blade_flux_step(
         image=image,
         filters_x=weights[0],
@@ -59,7 +63,9 @@ def blade_flux_step(
 
 @tf.RegisterGradient("BladeFluxStep")
 def _blade_flux_step_grad(op: tf.Operation, grad: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
-    image, weights_x, weights_y, dt, limits = op.inputs
+    # In the gradient of a loop what is used first is captured then: outside of the tape, it would count as a constant.
+    image, weights_x, weights_y, dt = (tf.identity(value) for value in op.inputs[:4])
+    limits = op.inputs[4]
     selections = [select_again(op, "", center) for center in ("face_x", "face_y")]
     with tf.GradientTape() as tape:
         tape.watch([image, weights_x, weights_y, dt])

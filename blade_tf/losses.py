@@ -37,7 +37,14 @@ def _mse(predicted: tf.Tensor, reference: tf.Tensor) -> tuple[tf.Tensor, Callabl
 
 
 def log_mse(predicted: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
-    """Mean over the batch of log(sum over the frames of the MSE + 1e-6): images of any contrast count alike."""
+    """Mean over the batch of log(sum over the frames of the MSE + 1e-6): images of any contrast count alike.
+
+    Raises:
+      ValueError: the shapes differ.
+    """
+    predicted, reference = tf.convert_to_tensor(predicted), tf.convert_to_tensor(reference)
+    if not predicted.shape.is_compatible_with(reference.shape):
+        raise ValueError(f"reference: expected the prediction's shape {predicted.shape}, got {reference.shape}")
     return tf.reduce_mean(tf.math.log(tf.reduce_sum(_mse(predicted, reference), axis=1) + 1e-6))
 
 

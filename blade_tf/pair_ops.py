@@ -213,7 +213,8 @@ def blade_pairs_step(
 
 @tf.RegisterGradient("BladePairsStep")
 def _blade_pairs_step_grad(op: tf.Operation, grad: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
-    image, face, node, dt, bank_dt = op.inputs
+    # In the gradient of a loop what is used first is captured then: outside of the tape, it would count as a constant.
+    image, face, node, dt, bank_dt = (tf.identity(value) for value in op.inputs)
     numbers = list(op.get_attr("pairs"))
     pairs = [Pair(p, (ay, ax), (by, bx)) for p, ay, ax, by, bx in zip(*(numbers[i::5] for i in range(5)), strict=True)]
     places = ("face_", "face_x"), ("face_", "face_y"), ("node_", "pixel")

@@ -64,6 +64,37 @@ def test_gradients_are_those_of_the_composition(form):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-13)
 
 
+def test_gradients_of_a_loop_are_those_of_its_steps():
+    """In the gradient of a loop tensors come from stacks."""
+    rate, g = random_rate(dtype="float64"), image(1, 9, 11, 1, dtype="float64", seed=2)
+    step = rate.euler(tf.constant(0.5, tf.float64))
+
+    def gradients(advance):
+        u = image(1, 9, 11, 1, dtype="float64")
+        with tf.GradientTape() as tape:
+            tape.watch(u)
+            value = tf.reduce_sum(g * advance(u))
+        return tape.gradient(value, [u, *rate.trainable_variables])
+
+    expected = gradients(lambda u: integrate.trajectory(step, u, 3)[-1])
+    found = tf.function(gradients)(lambda u: integrate.evolve(step, u, 3))
+    for a, b in zip(expected, found, strict=True):
+        assert np.abs(a).max() > 1e-3
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-13)
+
+
+def test_weights_of_unknown_form_are_refused():
+    rate = random_rate()
+    arguments = {"functions": rate.functions, "dt": 0.5, "limits": None, "selection": rate.selection.parameters}
+
+    @tf.function(input_signature=[tf.TensorSpec([None] * 4)])
+    def step(weight):
+        return flux_ops.blade_flux_step(image(1, 4, 5, 1), [weight, weight], **arguments)
+
+    with pytest.raises(ValueError, match=r"weights: expected a known number of columns of hx, got \(None, .*\)"):
+        step.get_concrete_function()
+
+
 def test_mass_and_range_withstand_three_hundred_steps():
     rate = random_rate()
     for weight in rate.trainable_variables:

@@ -96,6 +96,11 @@ def test_ssim_agrees_with_scikit_image(channels):
     np.testing.assert_allclose(losses.ssim(reference, reference), 0, atol=1e-6)
 
 
+def test_log_mse_of_different_shapes_is_refused():
+    with pytest.raises(ValueError, match=r"reference: expected the prediction's shape \(1, 2, 4, 4, 3\), got"):
+        losses.log_mse(tf.zeros([1, 2, 4, 4, 3]), tf.zeros([1, 2, 4, 4, 1]))
+
+
 @pytest.mark.parametrize("name", ["l2", "log_mse", "ssim"])
 def test_gradients_agree_with_differences(name):
     """Along the way from the prediction to the reference, by the five-point rule; tf.image.ssim computes in float32."""

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import blade_tf
-from blade_tf import models
+from blade_tf import integrate, models
 
 SELECTION = {"strength_thresholds": [0.1, 0.4], "coherence_thresholds": [0.3], "orientations": 8, "rho": 1.0}
 LAPLACIAN = np.float64([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[np.newaxis]
@@ -350,6 +350,24 @@ def stable_rates():
         "convex": blade_tf.BladeRate(choose, blade_tf.ConvexBlade(choose.num_bins, 0.25, (3, 3))),
         "pairs": blade_tf.PairsRate(face, choose, blade_tf.BladePairs(face.num_bins, choose.num_bins, 0.25)),
     }
+
+
+@pytest.mark.parametrize("kind", ["convex", "pairs"])
+def test_gradients_of_a_loop_of_steps_are_those_of_the_steps(kind):
+    rate, g = stable_rates()[kind], image_of(1, 9, 11, 1, seed=1)
+
+    def gradients(advance):
+        u = tf.constant(image_of(1, 9, 11, 1))
+        with tf.GradientTape() as tape:
+            tape.watch(u)
+            value = tf.reduce_sum(g * advance(rate.euler(0.25), u))
+        return tape.gradient(value, [u, *rate.trainable_variables])
+
+    expected = gradients(lambda step, u: integrate.trajectory(step, u, 3)[-1])
+    found = tf.function(gradients)(lambda step, u: integrate.evolve(step, u, 3))
+    for a, b in zip(expected, found, strict=True):
+        assert np.abs(a).max() > 1e-4
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(a).max())
 
 
 @pytest.mark.parametrize("kind", ["convex", "pairs"])

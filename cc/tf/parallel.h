@@ -56,7 +56,7 @@ class Blocks {
 
 // Calls work(begin, end) for blocks that cover [0, total), in the calling thread and in those of TensorFlow's pool that
 // are free; `least` is the least length of a block and divides the beginning of each. As many threads take part as the
-// pool has, no more. Throws std::bad_alloc if one of the calls did.
+// pool has, no more. Throws std::bad_alloc if one of the calls did, which throw nothing else.
 template <typename Work>
 void ParallelFor(tensorflow::OpKernelContext* context, int64_t total, int64_t least, const Work& work) {
   if (total == 0) return;
@@ -79,7 +79,12 @@ void ParallelFor(tensorflow::OpKernelContext* context, int64_t total, int64_t le
       blocks->Done(end - begin);
     }
   };
-  for (int64_t i = 1; i < threads; ++i) pool->workers->Schedule([blocks, take_part] { take_part(/*calling=*/false); });
+  try {
+    for (int64_t i = 1; i < threads; ++i)
+      pool->workers->Schedule([blocks, take_part] { take_part(/*calling=*/false); });
+  } catch (const std::bad_alloc&) {
+    // Those that were asked help; all that is left is done here.
+  }
   take_part(/*calling=*/true);
   blocks->Wait();
   if (out_of_memory) throw std::bad_alloc();
