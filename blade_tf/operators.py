@@ -1,0 +1,249 @@
+"""Linear operators on images, their adjoints, and the data terms of restoration made of them (section 4).
+
+An `Operator` maps float tensors [N, H, W, C]; `A @ B` is the composition "first B, then A". What has been observed as
+f = A u + noise pulls a state towards itself by the rate `data_term(A, f, weight)`, which adds to others
+(`blade_tf.integrate.sum_rates`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from blade_tf import image as image_lib
+from blade_tf import names
+
+__all__ = ["BORDERS", "Operator", "blur", "data_term", "identity", "mask", "pseudo_inverse", "subsample"]
+
+Map = Callable[[tf.Tensor], tf.Tensor]
+
+BORDERS = ("replicate", "periodic")
+
+
+@dataclasses.dataclass(frozen=True)
+class Operator:
+    """A linear map of images A with its adjoint: `sum(A(u) v) = sum(u A.adjoint(v))` for all u and v.
+
+    Attributes:
+      forward: u -> A u.
+      adjoint: v -> A^T v.
+    """
+
+    forward: Map
+    adjoint: Map
+
+    def __call__(self, u: Any) -> tf.Tensor:
+        return self.forward(u)
+
+    def __matmul__(self, other: Operator) -> Operator:
+        return Operator(lambda u: self.forward(other.forward(u)), lambda v: other.adjoint(self.adjoint(v)))
+
+
+def identity() -> Operator:
+    """The operator of denoising: A u = u."""
+    return Operator(tf.convert_to_tensor, tf.convert_to_tensor)
+
+
+def mask(known: Any) -> Operator:
+    """The operator of inpainting: A u = known u, which is its own adjoint.
+
+    Args:
+      known: 1 or True where a pixel is known, 0 elsewhere; what broadcasts to [N, H, W, C].
+
+    Raises:
+      ValueError: no pixel is known, or a value is neither 0 nor 1.
+    """
+    values = np.asarray(known)
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError("known: expected values 0 and 1, or False and True")
+    if not values.any():
+        raise ValueError(f"known: expected at least one known pixel, got none in {list(values.shape)}")
+
+    def apply(u: Any) -> tf.Tensor:
+        u = tf.convert_to_tensor(u)
+        # Not a product: what is unknown may be NaN.
+        return tf.where(tf.constant(values.astype(bool)), u, tf.zeros_like(u))
+
+    return Operator(apply, apply)
+
+
+def _kernel(kernel: Any) -> np.ndarray:
+    found = np.asarray(kernel, np.float64)
+    if found.ndim != 2 or not found.size:
+        raise ValueError(f"kernel: expected [R, S], got {list(found.shape)}")
+    if not np.isfinite(found).all():
+        raise ValueError("kernel: expected finite values")
+    return found
+
+
+def _factors(kernel: np.ndarray) -> list[np.ndarray]:
+    """The kernel, or a column and a row whose outer product it is."""
+    left, values, right = np.linalg.svd(kernel)
+    if min(kernel.shape) == 1 or (values[1:] > 1e-14 * values[0]).any():
+        return [kernel]
+    scale = math.sqrt(values[0])
+    return [scale * left[:, :1], scale * right[:1]]
+
+
+def _padded(u: tf.Tensor, amounts: tuple[int, int, int, int], border: str) -> tf.Tensor:
+    if border == "replicate":
+        return image_lib.pad_replicate(u, *amounts)
+    top, bottom, left, right = amounts
+    u = tf.concat([u[:, tf.shape(u)[1] - top :], u, u[:, :bottom]], axis=1)
+    return tf.concat([u[:, :, tf.shape(u)[2] - left :], u, u[:, :, :right]], axis=2)
+
+
+def _convolved(u: tf.Tensor, kernel: np.ndarray, border: str) -> tf.Tensor:
+    rows, columns = kernel.shape
+    bottom, right = (rows - 1) // 2, (columns - 1) // 2
+    padded = _padded(u, (rows - 1 - bottom, bottom, columns - 1 - right, right), border)
+    flipped = np.ascontiguousarray(kernel[::-1, ::-1])[:, :, np.newaxis, np.newaxis]
+    taps = tf.tile(tf.constant(flipped, u.dtype), [1, 1, tf.shape(u)[3], 1])
+    return tf.nn.depthwise_conv2d(padded, taps, [1, 1, 1, 1], "VALID")
+
+
+def blur(kernel: Any, border: str = "replicate") -> Operator:
+    """Convolution, `(A u)[y, x] = sum_rs kernel[r, s] u[y - r + (R - 1) // 2, x - s + (S - 1) // 2]`, of each channel.
+
+    A kernel that is an outer product is applied along y and x one after the other.
+
+    Args:
+      kernel: [R, S], not larger than the images.
+      border: what lies outside of an image: "replicate", its border pixels, or "periodic", the image again.
+
+    Raises:
+      ValueError: another shape, a value that is not finite, or an unknown border; when it is applied: an image smaller
+        than the kernel (tf.errors.InvalidArgumentError where sizes are unknown before a graph runs).
+    """
+    found = _kernel(kernel)
+    if border not in BORDERS:
+        raise ValueError(f"border: unknown border {border!r}{names.hint(str(border), BORDERS)}")
+    factors = _factors(found)
+
+    def checked(u: Any, name: str) -> tf.Tensor:
+        u = tf.convert_to_tensor(u)
+        if u.shape.rank not in (None, 4) or not u.dtype.is_floating:
+            raise ValueError(f"{name}: expected float [N, H, W, C], got {u.dtype.name} {u.shape}")
+        for axis, size in enumerate(found.shape, 1):
+            if u.shape.rank and u.shape[axis] is not None and u.shape[axis] < size:
+                raise ValueError(f"kernel: expected at most the image's size {u.shape[1:3]}, got {list(found.shape)}")
+        fits = tf.reduce_all(tf.shape(u)[1:3] >= found.shape)
+        with tf.control_dependencies([tf.debugging.Assert(fits, ["kernel: larger than the image", tf.shape(u)])]):
+            return tf.identity(u)
+
+    def forward(u: Any) -> tf.Tensor:
+        u = checked(u, "u")
+        for factor in factors:
+            u = _convolved(u, factor, border)
+        return u
+
+    def adjoint(v: Any) -> tf.Tensor:
+        v = checked(v, "v")
+        # The gradient of sum(A(u) v) at any u.
+        u = tf.zeros_like(v)
+        with tf.GradientTape() as tape:
+            tape.watch(u)
+            blurred = forward(u)
+        return tape.gradient(blurred, u, v)
+
+    return Operator(forward, adjoint)
+
+
+def _check_factor(factor: Any, offset: Any) -> None:
+    if isinstance(factor, bool) or factor != int(factor) or factor < 1:
+        raise ValueError(f"factor: expected a positive integer, got {factor!r}")
+    if isinstance(offset, bool) or offset != int(offset) or not 0 <= offset < factor:
+        raise ValueError(f"offset: expected an integer in [0, {factor}), got {offset!r}")
+
+
+def subsample(factor: int, offset: int = 0) -> Operator:
+    """Every `factor`-th pixel, `(A u)[y, x] = u[factor y + offset, factor x + offset]`; the adjoint inserts zeros.
+
+    Args:
+      factor: at least 1; it has to divide the sizes of u.
+      offset: of the pixels that are kept, in [0, factor).
+
+    Raises:
+      ValueError: for such a factor or offset, or, when it is applied, sizes that the factor does not divide.
+    """
+    _check_factor(factor, offset)
+
+    def forward(u: Any) -> tf.Tensor:
+        u = tf.convert_to_tensor(u)
+        if any(size is not None and size % factor for size in u.shape[1:3]):
+            raise ValueError(f"u: expected sizes that {factor} divides, got {list(u.shape)}")
+        return u[:, offset::factor, offset::factor]
+
+    def adjoint(v: Any) -> tf.Tensor:
+        v = tf.convert_to_tensor(v)
+        n, h, w, c = tf.unstack(tf.shape(v))
+        around = [offset, factor - 1 - offset]
+        spread = tf.pad(v[:, :, tf.newaxis, :, tf.newaxis], [[0, 0], [0, 0], around, [0, 0], around, [0, 0]])
+        return tf.reshape(spread, [n, h * factor, w * factor, c])
+
+    return Operator(forward, adjoint)
+
+
+def data_term(operator: Operator, f: Any, weight: float) -> Map:
+    """The rate `u -> weight A^T (f - A u)` (eq 4.2) that draws A u towards f: minus the gradient of
+    `weight / 2 ||A u - f||^2`.
+
+    Args:
+      operator: A.
+      f: what has been observed, of the shape of A u.
+      weight: lambda, positive.
+
+    Raises:
+      ValueError: for a weight that is not positive and finite.
+    """
+    if not 0 < weight < math.inf:
+        raise ValueError(f"weight: expected a positive finite number, got {weight!r}")
+    f = tf.convert_to_tensor(f)
+    return lambda u: weight * operator.adjoint(f - operator(u))
+
+
+def pseudo_inverse(kernel: Any, factor: int, size: tuple[int, int], offset: int = 0) -> Map:
+    """The pseudo-inverse A^+ of A = subsample(factor, offset) @ blur(kernel, "periodic"), in the Fourier domain.
+
+    A A^T is a convolution on the coarse grid, whose transfer function S is the mean of |kernel^|^2 over the factor^2
+    frequencies that fall together there: A^+ f = A^T (f^ / S)^v. Hence A(A^+ f) = f wherever S is not 0, and
+    u - A^+(A u) is the orthogonal projection of u on the null space {u : A u = 0} (P0 of eq 4.7).
+
+    Args:
+      kernel: [R, S], not larger than `size`.
+      factor: of the subsampling.
+      size: (H, W) of the fine grid, multiples of the factor.
+      offset: of the subsampling.
+
+    Returns:
+      f [N, H / factor, W / factor, C] -> [N, H, W, C] of the same dtype. The transforms are in float64.
+
+    Raises:
+      ValueError: as `blur` and `subsample`; sizes that the factor does not divide, or that are smaller than the kernel.
+    """
+    found = _kernel(kernel)
+    _check_factor(factor, offset)
+    if any(s % factor or s < k for s, k in zip(size, found.shape, strict=True)):
+        raise ValueError(f"size: expected multiples of {factor}, at least {list(found.shape)}, got {tuple(size)}")
+    power = np.abs(np.fft.fft2(found, size)) ** 2
+    coarse = [s // factor for s in size]
+    transfer = power.reshape(factor, coarse[0], factor, coarse[1]).mean((0, 2))
+    inverse = np.where(transfer > 1e-14 * power.max(), 1, 0) / np.where(transfer > 0, transfer, 1)
+    inverse = inverse[:, : coarse[1] // 2 + 1]
+    operator = subsample(factor, offset) @ blur(found, "periodic")
+
+    def apply(f: Any) -> tf.Tensor:
+        f = tf.convert_to_tensor(f)
+        if f.shape.rank != 4 or f.shape[1:3] != coarse:
+            raise ValueError(f"f: expected [N, {coarse[0]}, {coarse[1]}, C], got {f.shape}")
+        planes = tf.transpose(tf.cast(f, tf.float64), [0, 3, 1, 2])
+        spectrum = tf.signal.rfft2d(planes) * tf.constant(inverse, tf.complex128)
+        found = tf.transpose(tf.signal.irfft2d(spectrum, coarse), [0, 2, 3, 1])
+        return tf.cast(operator.adjoint(found), f.dtype)
+
+    return apply
