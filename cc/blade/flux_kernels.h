@@ -3,13 +3,12 @@
 
 #include <cstdint>
 
+#include "cc/blade/ring.h"
 #include "cc/blade/simd.h"
 
 namespace blade {
 
-// Rows and packed rows are kFluxPad values longer on both sides. The kernels read and write whole vectors, up to that
-// many values beyond n.
-constexpr int64_t kFluxPad = 16;
+// Rows are those of a Ring; packed rows are as much longer.
 
 constexpr int64_t kFluxBanks = 2;   // at most
 constexpr int64_t kFluxTaps = 15;   // of a filter, on either side of its face

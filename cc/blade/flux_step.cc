@@ -14,32 +14,6 @@ constexpr int64_t kBefore = 2, kAfter = 3;  // rows and columns of a footprint f
 static_assert(kBefore + 1 + kAfter == kPairRows);
 constexpr int64_t kColumns = kRun + kBefore + kAfter;  // of a packed run of faces
 
-SelectParameters At(SelectParameters parameters, SelectCenter center) {
-  parameters.center = center;
-  return parameters;
-}
-
-// The last `capacity` rows of `planes` planes, extended by kFluxPad values on both sides; column -before is aligned.
-template <typename F>
-class Ring {
- public:
-  Ring(int64_t capacity, int64_t planes, int64_t w, int64_t before = 0)
-      : capacity_(capacity),
-        planes_(planes),
-        pitch_((w + kFluxPad - 1) / kFluxPad * kFluxPad + 2 * kFluxPad),
-        data_(capacity * planes * pitch_ + before),
-        first_(data_.get() + kFluxPad + before) {}
-
-  int64_t pitch() const { return pitch_; }
-  // Column 0.
-  F* Row(int64_t y, int64_t plane = 0) const { return first_ + (y % capacity_ * planes_ + plane) * pitch_; }
-
- private:
-  int64_t capacity_, planes_, pitch_;
-  AlignedArray<F> data_;
-  F* first_;
-};
-
 // PairKernels::pack where the level has none.
 template <typename F>
 void Pack(const F* const* rows, int64_t first, int64_t n, int64_t width, F* packed) {
@@ -141,9 +115,9 @@ class Stepper {
         kernels_.fluxes[i](faces, bank_.banks(), bank_.antisymmetric(), n, fluxes_[i].Row(y) + x);
       }
     }
-    std::fill_n(fluxes_[0].Row(y) + Faces(0), kFluxPad, F(0));
+    std::fill_n(fluxes_[0].Row(y) + Faces(0), kRingPad, F(0));
     F* below = fluxes_[1].Row(y);
-    std::fill(axes == 2 ? below + shape_.w : below, below + shape_.w + kFluxPad, F(0));
+    std::fill(axes == 2 ? below + shape_.w : below, below + shape_.w + kRingPad, F(0));
   }
 
   Selected<F, int32_t> SelectedFaces(int i, int64_t y) const {
@@ -159,7 +133,7 @@ class Stepper {
     const F *into = parts_.Row(y, 0), *out_of = parts_.Row(y, 1);
     F *x = limited_[0].Row(y), *y_faces = limited_[1].Row(y);
     kernels_.limit(fluxes_[0].Row(y), into, out_of, into + 1, out_of + 1, shape_.w, x);
-    std::fill_n(x + Faces(0), kFluxPad, F(0));
+    std::fill_n(x + Faces(0), kRingPad, F(0));
     if (y + 1 < shape_.h) {
       kernels_.limit(fluxes_[1].Row(y), into, out_of, parts_.Row(y + 1, 0), parts_.Row(y + 1, 1), shape_.w, y_faces);
     } else {
@@ -176,7 +150,7 @@ class Stepper {
   void Update(int64_t y, F dt, F* output) {
     const Ring<F>* fluxes = limits_ ? limited_ : fluxes_;
     const F *x = fluxes[0].Row(y), *above = y > 0 ? fluxes[1].Row(y - 1) : none_.Row(0);
-    F* out = shape_.w % kFluxPad == 0 ? output : out_.get();
+    F* out = shape_.w % kRingPad == 0 ? output : out_.get();
     kernels_.update(pixels_.Row(y), x - 1, x, above, fluxes[1].Row(y), dt, shape_.w, out);
     if (out != output) std::copy_n(out, shape_.w, output);
   }
@@ -205,8 +179,8 @@ int64_t Tap(int axis, int64_t r, int64_t s) { return axis == 0 ? s * 5 + r : r *
 
 template <typename F>
 FluxPlan<F>::FluxPlan(const SelectParameters& parameters, const std::vector<FluxFunction>& f)
-    : selections{SelectPlan<F>(At(parameters, SelectCenter::kFaceX)),
-                 SelectPlan<F>(At(parameters, SelectCenter::kFaceY))},
+    : selections{SelectPlan<F>(parameters.At(SelectCenter::kFaceX)),
+                 SelectPlan<F>(parameters.At(SelectCenter::kFaceY))},
       functions(f) {}
 
 template <typename F>

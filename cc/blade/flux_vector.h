@@ -1,36 +1,12 @@
 // The arithmetic of a step of fluxes, written once with the compiler's vectors. No include guard: one source file a
 // level includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes.
 
-#include <cstring>
-
 #include "cc/blade/flux_kernels.h"
+#include "cc/blade/lanes.h"
 #include "cc/blade/pair_kernels.h"
 
 namespace blade {
 namespace {
-
-#define BLADE_INLINE inline BLADE_TARGET __attribute__((always_inline))
-
-template <typename F>
-struct Lanes {
-  typedef F Type __attribute__((vector_size(kVectorBytes)));
-};
-template <typename F>
-using LanesOf = typename Lanes<F>::Type;
-template <typename F>
-constexpr int64_t kLanes = kVectorBytes / static_cast<int64_t>(sizeof(F));
-
-template <typename F>
-BLADE_INLINE LanesOf<F> Load(const F* from) {
-  LanesOf<F> to;
-  std::memcpy(&to, from, sizeof(to));
-  return to;
-}
-
-template <typename F>
-BLADE_INLINE void Save(const LanesOf<F>& from, F* to) {
-  std::memcpy(to, &from, sizeof(from));
-}
 
 // b where a is NaN.
 template <typename Real>

@@ -5,13 +5,12 @@
 #include <cstdint>
 
 #include "cc/blade/exchange.h"
+#include "cc/blade/ring.h"
 #include "cc/blade/simd.h"
 
 namespace blade {
 
-// Rows that are kPairsPad values longer on both sides. The kernels read and write whole vectors, up to that many values
-// beyond n.
-constexpr int64_t kPairsPad = 16;
+// Rows are those of a Ring.
 
 // The pairs of 28 and of 44 neighbours (blade_tf/pairs.py), for which a level may have kernels of their own.
 struct PairList {

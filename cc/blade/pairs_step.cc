@@ -10,37 +10,12 @@
 namespace blade {
 namespace {
 
-SelectParameters At(SelectParameters parameters, SelectCenter center) {
-  parameters.center = center;
-  return parameters;
-}
-
 bool Equal(const PairList& known, const std::vector<Pair>& pairs) {
   const auto same = [](const Pair& p, const Pair& q) {
     return p.plane == q.plane && p.ay == q.ay && p.ax == q.ax && p.by == q.by && p.bx == q.bx;
   };
   return std::equal(known.pairs, known.pairs + known.count, pairs.begin(), pairs.end(), same);
 }
-
-// The last `capacity` rows of [planes, w], each extended by kPairsPad values on both sides.
-template <typename F>
-class Ring {
- public:
-  Ring(int64_t capacity, int64_t planes, int64_t w)
-      : capacity_(1), planes_(planes), pitch_((w + kPairsPad - 1) / kPairsPad * kPairsPad + 2 * kPairsPad), data_(0) {
-    // A power of two: Row is called for each side of each row, where a division would count.
-    while (capacity_ < capacity) capacity_ *= 2;
-    data_ = AlignedArray<F>(capacity_ * planes_ * pitch_);
-  }
-
-  int64_t pitch() const { return pitch_; }
-  // Column 0; planes are pitch() apart.
-  F* Row(int64_t y) const { return data_.get() + (y & (capacity_ - 1)) * planes_ * pitch_ + kPairsPad; }
-
- private:
-  int64_t capacity_, planes_, pitch_;
-  AlignedArray<F> data_;
-};
 
 template <typename F>
 class Stepper {
@@ -102,7 +77,7 @@ class Stepper {
 
   template <typename T>
   AlignedArray<T> Rows() const {
-    return AlignedArray<T>(kSelectedRows * shape_.w + kPairsPad);
+    return AlignedArray<T>(kSelectedRows * shape_.w + kRingPad);
   }
 
   // The selections of row y, and of those after it that their strips go through at the same time.
@@ -148,7 +123,7 @@ class Stepper {
     F* limit = limits_.Row(y);
     kernels_.limit(c_.data(), partner_r_.data(), Sides(), shape_.w, limit);
     // No exchange with what is outside.
-    std::fill_n(limit + shape_.w, kPairsPad, F(0));
+    std::fill_n(limit + shape_.w, kRingPad, F(0));
   }
 
   void Exchange(int64_t y, F dt, F bank_dt, F* output) {
@@ -160,7 +135,7 @@ class Stepper {
       partner_r_.push_back(limits_.Row(partner) + shift);
       partner_u_.push_back(pixels_.Row(partner) + shift);
     }
-    F* out = shape_.w % kPairsPad == 0 ? output : out_.get();
+    F* out = shape_.w % kRingPad == 0 ? output : out_.get();
     const size_t known = c_.size() == sides_.size() ? known_ : 0;
     kernels_.exchange[known](c_.data(), partner_r_.data(), partner_u_.data(), Sides(), limits_.Row(y), pixels_.Row(y),
                              dt, bank_dt, shape_.w, out);
@@ -188,8 +163,8 @@ class Stepper {
 
 template <typename F>
 PairsPlan<F>::PairsPlan(SelectParameters face, SelectParameters node, const std::vector<Pair>& p)
-    : selections{SelectPlan<F>(At(face, SelectCenter::kFaceX)), SelectPlan<F>(At(face, SelectCenter::kFaceY)),
-                 SelectPlan<F>(At(node, SelectCenter::kPixel))},
+    : selections{SelectPlan<F>(face.At(SelectCenter::kFaceX)), SelectPlan<F>(face.At(SelectCenter::kFaceY)),
+                 SelectPlan<F>(node.At(SelectCenter::kPixel))},
       pairs(p),
       base_rows(0),
       partner_rows(0) {

@@ -2,35 +2,11 @@
 // source file a level includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes.
 // -ffp-contract=off keeps the levels equal, bit for bit.
 
-#include <cstring>
-
+#include "cc/blade/lanes.h"
 #include "cc/blade/pairs_kernels.h"
 
 namespace blade {
 namespace {
-
-#define BLADE_INLINE inline BLADE_TARGET __attribute__((always_inline))
-
-template <typename F>
-struct Lanes {
-  typedef F Type __attribute__((vector_size(kVectorBytes)));
-};
-template <typename F>
-using LanesOf = typename Lanes<F>::Type;
-template <typename F>
-constexpr int64_t kLanes = kVectorBytes / static_cast<int64_t>(sizeof(F));
-
-template <typename F>
-BLADE_INLINE LanesOf<F> Load(const F* from) {
-  LanesOf<F> to;
-  std::memcpy(&to, from, sizeof(to));
-  return to;
-}
-
-template <typename F>
-BLADE_INLINE void Save(const LanesOf<F>& from, F* to) {
-  std::memcpy(to, &from, sizeof(from));
-}
 
 template <typename F>
 BLADE_TARGET void Lookup(const F* table, int64_t stride, int64_t planes, const int32_t* index, const F* weight,
@@ -66,7 +42,7 @@ template <typename F>
 BLADE_TARGET void Limit(const F* const* c, const F* const* inside, int64_t sides, int64_t n, F* limit) {
   constexpr int64_t kStep = kAtATime * kLanes<F>;
   for (int64_t x = 0; x < n;) {
-    if (x >= kPairsPad && x + kStep + kPairsPad <= n) {
+    if (x >= kRingPad && x + kStep + kRingPad <= n) {
       LimitVectors<kAtATime, false>(c, inside, sides, x, limit);
       x += kStep;
     } else {

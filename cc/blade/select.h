@@ -71,6 +71,12 @@ struct SelectParameters {
   SelectCenter center = SelectCenter::kPixel;
   SoftFeature soft = SoftFeature::kNone;
   std::vector<float> centers = {};  // where soft is neither kNone nor kOrientation
+
+  SelectParameters At(SelectCenter where) const {
+    SelectParameters found = *this;
+    found.center = where;
+    return found;
+  }
 };
 
 // Empty, or an error as `NAME: expected ..., got ...`.
