@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import pathlib
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
+from blade_tf import arguments, image_files, image_io, models
 from blade_tf import colour as colour_lib
-from blade_tf import image_codecs, image_io, models
 
 __all__ = ["apply_files", "apply_image"]
 
@@ -34,25 +31,6 @@ def apply_image(
     if image.ndim != 3:
         raise ValueError(f"image: expected [H, W, C], got {image.dtype} {list(image.shape)}")
     return model.evolve(tf.constant(image[np.newaxis], tf.float32), steps, dt)[0].numpy()
-
-
-def _writable(path: pathlib.Path) -> pathlib.Path:
-    """The path itself, or with .png behind it for a format that is read but not written."""
-    return path if path.suffix.lower() in image_codecs.ENCODERS else path.with_name(f"{path.name}.png")
-
-
-def _pairs(source: pathlib.Path, target: pathlib.Path) -> list[tuple[pathlib.Path, pathlib.Path]]:
-    if source.is_dir():
-        if target.exists() and not target.is_dir():
-            raise ValueError(f"output: expected a folder, as the input is one, got the file {target}")
-        if target.resolve() == source.resolve():
-            raise ValueError(f"output: expected another folder than the input, got {target}")
-        found = [path for path in image_io.find_images(source) if not path.resolve().is_relative_to(target.resolve())]
-        return [(path, _writable(target / path.relative_to(source))) for path in found]
-    target = target / source.name if target.is_dir() else target
-    if target.resolve() == source.resolve():
-        raise ValueError(f"output: expected another file than the input, got {target}")
-    return [(source, target)]
 
 
 def apply_files(
@@ -80,9 +58,6 @@ def apply_files(
     Raises:
       ValueError: for an unknown model, steps or dt that make no sense, a missing input, or an output over the input.
     """
-    source, target = pathlib.Path(source), pathlib.Path(target)
-    if not source.exists():
-        raise ValueError(f"input: {source} does not exist")
     loaded = models.load(model)
     evolution: models.EvolutionModel | colour_lib.Evolution = loaded
     if not str(model).endswith(".keras"):
@@ -92,17 +67,12 @@ def apply_files(
     if dt is not None and dt > loaded.dt * (1 + 1e-6):
         raise ValueError(f"dt: expected at most the {loaded.dt:g} that the model was trained with, got {dt:g}")
     # Refuses steps and dt before any file is touched.
-    loaded.evolve(tf.zeros([1, 0, 0, 1]), None if steps is None else min(steps, 1), dt)
-    failed = {}
-    pairs = _pairs(source, target)
-    for read_from, write_to in tqdm.tqdm(pairs, desc="apply", unit="image", disable=len(pairs) == 1):
-        try:
-            image = image_io.read_image(read_from)
-            pixels = apply_image(evolution, image.pixels, steps, dt)
-            if not np.isfinite(pixels).all():
-                raise image_io.ImageError(f"{read_from}: the result is not finite; a smaller dt may help")
-            write_to.parent.mkdir(parents=True, exist_ok=True)
-            image_io.write_image(write_to, dataclasses.replace(image, pixels=pixels))
-        except (image_io.ImageError, OSError) as error:
-            failed[str(read_from)] = str(error)
-    return failed
+    loaded.evolve(tf.zeros([1, 0, 0, 1]), None if steps is None else min(arguments.count("steps", steps), 1), dt)
+
+    def evolved(image: image_io.Image) -> np.ndarray:
+        pixels = apply_image(evolution, image.pixels, steps, dt)
+        if not np.isfinite(pixels).all():
+            raise image_io.ImageError("the result is not finite; a smaller dt may help")
+        return pixels
+
+    return image_files.convert(source, target, evolved, "apply")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -60,8 +61,17 @@ class Evolution:
 
     def evolve(self, image: tf.Tensor, steps: int | None = None, dt: float | None = None) -> tf.Tensor:
         """The state after `steps` steps of length dt, by default the model's: see `EvolutionModel.evolve`."""
+        return self._by_channels(image, lambda model, u: model.evolve(u, steps, dt))
+
+    def rate(self, image: tf.Tensor) -> tf.Tensor:
+        """du/dt of the model's equation, to which further rates can be added (eq 2.10)."""
+        return self._by_channels(image, lambda model, u: model.rate(u))
+
+    def _by_channels(
+        self, image: tf.Tensor, function: Callable[[models.EvolutionModel, tf.Tensor], tf.Tensor]
+    ) -> tf.Tensor:
         channels = image.shape[-1]
         if channels == 1 or self.way != "separate":
-            return (self.gray if channels == 1 else self.colour).evolve(image, steps, dt)
+            return function(self.gray if channels == 1 else self.colour, image)
         as_batch = tf.concat(tf.split(image, channels, axis=-1), axis=0)
-        return tf.concat(tf.split(self.gray.evolve(as_batch, steps, dt), channels, axis=0), axis=-1)
+        return tf.concat(tf.split(function(self.gray, as_batch), channels, axis=0), axis=-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +13,9 @@ import tensorflow as tf
 
 from blade_tf import models, ops
 
-__all__ = ["export", "export_model"]
+__all__ = ["Endpoints", "export", "export_model", "write_saved_model"]
+
+Endpoints = dict[str, tuple[Callable[..., dict[str, Any]], Sequence[tf.TensorSpec]]]
 
 
 def export(
@@ -39,9 +42,6 @@ def export_model(
     Raises:
       ValueError: if `output` exists, or channels < 1.
     """
-    path = pathlib.Path(output)
-    if path.exists():
-        raise ValueError(f"output: {path} exists; choose a new folder")
     if channels < 1:
         raise ValueError(f"channels: expected at least 1, got {channels}")
     image = tf.TensorSpec([None, None, None, channels], tf.float32, "image")
@@ -53,14 +53,35 @@ def export_model(
     def evolve(image: tf.Tensor, steps: tf.Tensor, dt: tf.Tensor) -> dict[str, Any]:
         return {"output": model.evolve(image, steps, dt)}
 
+    endpoints: Endpoints = {"serving_default": (serve, [image]), "evolve": (evolve, [image, steps, dt])}
+    write_saved_model(endpoints, output, portable=portable, track=model)
+
+
+def write_saved_model(
+    endpoints: Endpoints, output: str | os.PathLike[str], *, portable: bool = False, track: Any = None
+) -> None:
+    """Writes functions as the signatures of a SavedModel.
+
+    Args:
+      endpoints: by name, a function from tensors to a dict of tensors, and the specs of its arguments.
+      output: a new folder; it appears only when complete.
+      portable: use stock TensorFlow operations, so that the SavedModel loads without blade_tf.
+      track: what holds the variables that the functions use: a layer, model or tf.Module.
+
+    Raises:
+      ValueError: if `output` exists.
+    """
+    path = pathlib.Path(output)
+    if path.exists():
+        raise ValueError(f"output: {path} exists; choose a new folder")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         # An archive traces each endpoint as it is added.
         with ops.implementation("stock" if portable or not ops.uses_native() else "native"):
             archive = keras.export.ExportArchive()
-            archive.track(model)
-            archive.add_endpoint("serving_default", serve, [image])
-            archive.add_endpoint("evolve", evolve, [image, steps, dt])
+            archive.track(track if track is not None else tf.Module())
+            for name, (function, signature) in endpoints.items():
+                archive.add_endpoint(name, function, signature)
             archive.write_out(str(partial), verbose=False)
         partial.rename(path)
     finally:

@@ -7,8 +7,6 @@ import difflib
 import hashlib
 import io
 import json
-import math
-import numbers
 import os
 import pathlib
 import warnings
@@ -19,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import files, forms, integrate, names, ops, pdes, rates
+from blade_tf import arguments, files, forms, integrate, names, ops, pdes, rates
 
 __all__ = ["EvolutionModel", "Trained", "load", "load_pretrained", "load_trained", "pretrained_names"]
 
@@ -77,8 +75,8 @@ class EvolutionModel(keras.Model):
         bounds = [getattr(rate, "stable_dt", None) for rate in self.rates]
         # Each rate's bound is about that rate alone: a sum of several has none.
         self.stable_dt: float | None = bounds[0] if len(bounds) == 1 and method == "euler" else None
-        self.dt = self._provable(_positive("dt", dt))
-        self.steps = _count("steps", steps)
+        self.dt = self._provable(arguments.positive("dt", dt))
+        self.steps = arguments.count("steps", steps)
         self.method = method
         self.output_form = output
         self.valid_range = None if valid_range is None else (float(valid_range[0]), float(valid_range[1]))
@@ -97,7 +95,7 @@ class EvolutionModel(keras.Model):
         if dt is None:
             return self.dt
         if not tf.is_tensor(dt):
-            dt = _positive("dt", dt)
+            dt = arguments.positive("dt", dt)
             return self._provable(dt) if proved else dt
         if self.stable_dt is None or not proved:
             return dt
@@ -153,7 +151,7 @@ class EvolutionModel(keras.Model):
         self._warn_beyond_range(image)
         steps = self.steps if steps is None else steps
         if not tf.is_tensor(steps):
-            steps = _count("steps", steps)
+            steps = arguments.count("steps", steps)
         return integrate.evolve(self._step(self._length(dt, not extra), extra), image, steps)
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
@@ -181,18 +179,6 @@ class EvolutionModel(keras.Model):
     def from_config(cls, config: dict[str, Any]) -> EvolutionModel:
         rates = [keras.saving.deserialize_keras_object(rate) for rate in config["rates"]]
         return cls(**config | {"rates": rates})
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < math.inf:
-        raise ValueError(f"{name}: expected a positive number, got {value!r}")
-    return float(value)
-
-
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-        raise ValueError(f"{name}: expected a non-negative integer, got {value!r}")
-    return int(value)
 
 
 def build(

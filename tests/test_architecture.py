@@ -10,7 +10,7 @@ PACKAGE = pathlib.Path(blade_tf.__file__).parent
 
 # Imports point downward: a module may import those of the rows above its own, and its own package.
 LAYERS = [
-    ["files", "image", "image_codecs", "least_squares", "names", "native", "parallel"],
+    ["arguments", "files", "image", "image_codecs", "least_squares", "names", "native", "parallel"],
     ["config", "image_io", "integrate", "losses", "metrics", "operators", "structure_tensor"],
     ["pdes", "report", "select_stock", "stock"],
     ["ops"],
@@ -22,9 +22,10 @@ LAYERS = [
     ["forms"],
     ["data", "models"],
     ["colour"],
-    ["apply", "baselines", "export", "references", "start", "summaries"],
+    ["image_files"],
+    ["apply", "apps", "baselines", "export", "references", "start", "summaries"],
     ["evaluate", "train"],
-    ["bench", "demo", "results"],
+    ["bench", "compare", "demo", "results"],
     ["cli"],
 ]
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}

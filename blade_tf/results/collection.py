@@ -209,20 +209,20 @@ def _draw(
         sequences = photographs.sequences(best)
         paper = [trained for name, trained in group.items() if name.endswith(FORMS[-1]) and trained is not best]
         picture = figures.states_picture([best, *paper], sequences, _shown(sequences, show))
-        figures.write_jpeg(folder / f"{equation}_states.jpg", picture)
+        report.write_jpeg(folder / f"{equation}_states.jpg", picture)
         timed = results["work_precision"][equation]
         if work_precision.curves(timed):
             chart = work_precision.chart(timed, text.title(equation))
             files.write_text(folder / f"{equation}_work_precision.svg", report.svg_file(chart))
         for trained in group.values():
-            figures.write_png(folder / f"{trained.name}_bank.png", figures.bank_picture(trained))
+            report.write_png(folder / f"{trained.name}_bank.png", figures.bank_picture(trained))
         ways = results["models"][best.name]["colour"]
         if ways and ways["best"]:
             sequences = photographs.in_colour(best)
             frames = sequences[_shown(sequences, show)[0]]
             in_colour.append((text.title(equation), colour.ways(best)[ways["best"]], frames))
     if in_colour:
-        figures.write_jpeg(folder / "colour.jpg", figures.colour_picture(in_colour))
+        report.write_jpeg(folder / "colour.jpg", figures.colour_picture(in_colour))
 
 
 def collect(

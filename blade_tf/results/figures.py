@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-from blade_tf import evaluate, files, image_io, models, report
+from blade_tf import evaluate, models, report
 
-__all__ = ["bank_picture", "colour_picture", "states_picture", "write_jpeg", "write_png"]
+__all__ = ["bank_picture", "colour_picture", "states_picture"]
 
 ENLARGED = 2
-QUALITY = 90
 
 
 def _state(predict: evaluate.Predictor, frames: np.ndarray) -> tuple[np.ndarray, str]:
@@ -63,15 +60,3 @@ def bank_picture(trained: models.Trained) -> np.ndarray:
     bank, orientations = trained.model().rates[0].mosaic()
     draw = report.pair_mosaic if trained.spec["form"] == "pairs" else report.filter_mosaic
     return draw(bank, orientations, transposed=len(bank) > orientations**2)
-
-
-def write_png(path: pathlib.Path, picture: np.ndarray) -> None:
-    """Writes a picture, uint8 [H, W, 3]."""
-    image_io.write_image(path, image_io.Image(picture.astype(np.float32) / 255))
-
-
-def write_jpeg(path: pathlib.Path, picture: np.ndarray) -> None:
-    """Writes a picture, uint8 [H, W, 3], smaller than `write_image` does: it is to be looked at, not computed with."""
-    data = io.BytesIO()
-    Image.fromarray(picture).save(data, "JPEG", quality=QUALITY, optimize=True)
-    files.atomic_write(path, data.getvalue())

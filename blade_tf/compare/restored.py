@@ -1,0 +1,49 @@
+"""Photographs, and the PSNR and SSIM of what methods make of them."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+import numpy as np
+import tqdm
+
+from blade_tf import image_io, metrics
+
+__all__ = ["mean_scores", "photographs"]
+
+Problem = TypeVar("Problem")
+
+
+def photographs(folder: str | os.PathLike[str], gray: bool = True) -> dict[str, np.ndarray]:
+    """The photographs of a folder by name, float32 [H, W, 1 or 3]: their luma, or as they are."""
+    found = {}
+    for path in image_io.find_images(pathlib.Path(folder)):
+        pixels = image_io.read_image(path).pixels
+        found[path.stem] = image_io.luma(pixels) if gray else pixels
+    return found
+
+
+def mean_scores(
+    methods: Mapping[str, Callable[[Problem], np.ndarray]],
+    problems: Iterable[tuple[Problem, np.ndarray]],
+    crop: int = 0,
+    what: str = "compare",
+) -> dict[str, np.ndarray]:
+    """PSNR (dB, unclipped, range 1) and SSIM of each method on each problem: by name, [problems, 2].
+
+    Args:
+      methods: from a problem to the result [H, W, C].
+      problems: with their truths [H, W, C].
+      crop: pixels at each border that do not count.
+      what: stands before the progress bar.
+    """
+    scores: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
+    inside = slice(crop, -crop or None)
+    for problem, truth in tqdm.tqdm(problems, desc=what, unit="image"):
+        for name, method in methods.items():
+            pair = (truth[np.newaxis, inside, inside], np.asarray(method(problem))[np.newaxis, inside, inside])
+            scores[name].append((float(metrics.psnr(*pair)[0]), float(metrics.ssim(*pair)[0])))
+    return {name: np.array(found) for name, found in scores.items()}
