@@ -19,7 +19,7 @@ LAYERS = [
     ["flux", "pair_ops"],
     ["flux_ops", "pairs"],
     ["rates"],
-    ["evolution", "forms", "restoration"],
+    ["evolution", "forms", "resampling", "restoration"],
     ["data", "models"],
     ["colour"],
     ["image_files"],
