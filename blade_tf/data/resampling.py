@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import ml_collections
 import numpy as np
@@ -47,7 +47,7 @@ def _translated(image: np.ndarray, axis: int, shift: float, scale: int, blur: fl
 
 
 def translated(
-    image: np.ndarray, dx: Sequence[float], dy: Sequence[float], scale: int = 4, blur: float = 0.5
+    image: np.ndarray, dx: Iterable[float], dy: Iterable[float], scale: int = 4, blur: float = 0.5
 ) -> np.ndarray:
     """down(phi * u(. + v)) for each v = (dx, dy), dy varying slowest: [len(dy) len(dx), H / scale, W / scale, C].
 
@@ -60,8 +60,9 @@ def translated(
       scale: ratio of the grids.
       blur: standard deviation of phi in pixels of the coarse grid.
     """
+    along_x = list(dx)
     rows = [_translated(image, 0, shift, scale, blur) for shift in dy]
-    return np.stack([_translated(row, 1, shift, scale, blur) for row in rows for shift in dx])
+    return np.stack([_translated(row, 1, shift, scale, blur) for row in rows for shift in along_x])
 
 
 def examples(image: np.ndarray, config: ml_collections.ConfigDict, rng: np.random.Generator) -> list[np.ndarray]:
