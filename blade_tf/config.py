@@ -199,6 +199,9 @@ def resampling() -> ml_collections.ConfigDict:
     c.model.selection.rho = 1.5
 
     c.train = _train()
+    c.train.steps = 1000
+    c.train.learning_rate = 1e-3
+    c.train.validate_every = 250
     return c.lock()
 
 

@@ -45,6 +45,7 @@ class Findings:
       tables: in their order.
       numbers: further ones, plain JSON, for other programs.
       pictures: by what they show, uint8 [H, W, 3].
+      charts: likewise, SVG as of `blade_tf.report.line_chart`.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Findings:
     tables: Sequence[Table]
     numbers: dict[str, Any] = dataclasses.field(default_factory=dict)
     pictures: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    charts: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def document(record: dict[str, Any]) -> str:
@@ -70,10 +72,15 @@ def document(record: dict[str, Any]) -> str:
 
 
 def write(findings: Findings, output: str | os.PathLike[str]) -> str:
-    """Writes NAME.json, NAME.md and figures/NAME_*.jpg into a folder; returns the page's text."""
+    """Writes NAME.json, NAME.md and figures/NAME_*.{svg,jpg} into a folder; returns the page's text."""
     folder = pathlib.Path(output)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
+    figures = {}
+    for key, chart in findings.charts.items():
+        figures[f"{findings.name}_{key}.svg"] = key
+        files.write_text(folder / "figures" / f"{findings.name}_{key}.svg", report.svg_file(chart))
     for key, picture in findings.pictures.items():
+        figures[f"{findings.name}_{key}.jpg"] = key
         report.write_jpeg(folder / "figures" / f"{findings.name}_{key}.jpg", picture)
     record = {
         "name": findings.name,
@@ -81,7 +88,7 @@ def write(findings: Findings, output: str | os.PathLike[str]) -> str:
         "command": findings.command,
         "tables": [dataclasses.asdict(table) for table in findings.tables],
         "numbers": findings.numbers,
-        "pictures": {f"{findings.name}_{key}.jpg": key for key in findings.pictures},
+        "pictures": figures,
     }
     path = folder / f"{findings.name}.json"
     files.write_json(path, record)
