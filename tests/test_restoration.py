@@ -117,7 +117,7 @@ def test_a_config_without_sense_is_refused(key, value, message, tiny):
 
 def test_nothing_to_restore_is_refused(tiny):
     tiny.degradation.blur = tiny.degradation.noise = (0.0, 0.0)
-    with pytest.raises(ValueError, match="degradation.noise: expected more than 0"):
+    with pytest.raises(ValueError, match=r"degradation.noise: expected more than 0"):
         tasks.of(tiny).check(tiny)
 
 
@@ -218,5 +218,5 @@ def test_a_killed_run_ends_as_one_that_is_not_and_restores(tiny, prepared, tmp_p
     np.testing.assert_array_equal(
         keras.saving.load_model(tmp_path / "through" / "model.keras")(f[:1]), model(tf.constant(f[:1]))
     )
-    with pytest.raises(ValueError, match="model: expected one that evolves images, got .* trained for restoration"):
+    with pytest.raises(ValueError, match=r"model: expected one that evolves images, got .* trained for restoration"):
         models.load(tmp_path / "through" / "model")
