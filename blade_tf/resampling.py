@@ -151,6 +151,7 @@ class ResampleModel(keras.Model):
             before a graph runs).
         """
         image = ops.image_tensor(image)
+        image = image if image.shape.rank else tf.ensure_shape(image, [None] * 4)
         v = tf.convert_to_tensor(displacement)
         if v.dtype not in (tf.float32, tf.float64):
             raise TypeError(f"displacement: expected float32 or float64 [N, H, W, 2], got {v.dtype.name} {v.shape}")
