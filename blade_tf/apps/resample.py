@@ -44,7 +44,11 @@ def _field(displacement: Any, image: tf.Tensor) -> tf.Tensor:
     if tf.executing_eagerly() and v.dtype.is_floating and bool(tf.reduce_any(tf.math.is_nan(v))):
         place = tf.where(tf.math.is_nan(v))[0].numpy().tolist()
         raise ValueError(f"displacement: expected numbers, got NaN at {place}; mark unknown ones by more than 1e9")
-    return tf.broadcast_to(v, tf.concat([tf.shape(image)[:3], [2]], 0)) if v.shape.rank == 1 else v
+    if v.shape.rank != 1:
+        return v
+    if v.shape[0] not in (None, 2):
+        raise ValueError(f"displacement: expected two numbers or [N, H, W, 2], got {v.shape.as_list()}")
+    return tf.broadcast_to(v, tf.concat([tf.shape(image)[:3], [2]], 0))
 
 
 def resample(
