@@ -209,7 +209,7 @@ def test_the_program_warps_along_flow(program, tmp_path):
 
 
 def test_the_program_exports(program, tmp_path):
-    assert program("resample", f"--export={tmp_path / 'saved'}", "--portable").status == 0
+    assert program("resample", f"--export={tmp_path / 'saved'}").status == 0
     serve = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
     gray = tf.constant(colour(12, 14)[..., :1])
     found = serve(image=gray, displacement=tf.fill([1, 12, 14, 2], 0.25))["output"]
