@@ -20,6 +20,5 @@ def get_config() -> ml_collections.ConfigDict:
     s.orientations = 12
     s.strength_quantiles = (0.25, 0.5, 0.7, 0.82, 0.92)
     t = c.train
-    t.steps = 10000
-    t.validate_every = 1000
+    t.steps = 4000
     return c
