@@ -80,8 +80,8 @@ def opencv(flag: str) -> Method | None:
         return None
 
     def method(image: np.ndarray, displacement: np.ndarray) -> np.ndarray:
-        rows, columns = np.indices(image.shape[:2], np.float32)
-        at = columns + displacement[..., 0], rows + displacement[..., 1]
+        rows, columns = np.indices(image.shape[:2])
+        at = [(part + displacement[..., k]).astype(np.float32) for k, part in enumerate((columns, rows))]
         found = cv2.remap(image, *at, getattr(cv2, flag), borderMode=cv2.BORDER_REPLICATE)
         return found.reshape(image.shape)
 
