@@ -81,8 +81,8 @@ def opencv(flag: str) -> Method | None:
 
     def method(image: np.ndarray, displacement: np.ndarray) -> np.ndarray:
         rows, columns = np.indices(image.shape[:2])
-        at = [(part + displacement[..., k]).astype(np.float32) for k, part in enumerate((columns, rows))]
-        found = cv2.remap(image, *at, getattr(cv2, flag), borderMode=cv2.BORDER_REPLICATE)
-        return found.reshape(image.shape)
+        x, y = (columns + displacement[..., 0]).astype(np.float32), (rows + displacement[..., 1]).astype(np.float32)
+        found = cv2.remap(image, x, y, getattr(cv2, flag), borderMode=cv2.BORDER_REPLICATE)
+        return np.reshape(found, image.shape)
 
     return method
