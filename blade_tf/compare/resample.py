@@ -268,8 +268,8 @@ def compare(images: str | os.PathLike[str]) -> Findings:
         ),
         Table(
             "Time",
-            "Milliseconds, and as a ratio to the first row, for a colour image of 768 x 512 and a smooth field, float32; "
-            f"the best of 20 runs, with the threads that each takes by itself on {os.cpu_count()} processors.",
+            "Milliseconds, and as a ratio to the first row, for a colour image of 768 x 512 and a smooth field, "
+            f"float32; the best of 20 runs, with the threads that each takes by itself on {os.cpu_count()} processors.",
             ["method", "ms", "ratio"],
             _times(),
         ),
