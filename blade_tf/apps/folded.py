@@ -25,10 +25,10 @@ def observed(kernel: Any, f: Any, weight: float) -> Rate:
 def fold(model: models.EvolutionModel, kernel: Any, weight: float) -> models.EvolutionModel:
     """A model with the filters `h_deconv[k] = h[k] - lambda (phi~ * phi)` (eq 4.4), phi the kernel.
 
-    `fold(model, kernel, weight).evolve(f, steps, dt, extra=[observed(kernel, f, weight)])` is eq 4.5, and equal to
-    `deblur.restore(f, operators.blur(kernel), model.rate, dt, weight, steps)` up to rounding, at the borders too: there
-    the blur's border pixels make A^T A another map than one convolution, and a second rate of the model, which is 0
-    further inside than the kernel is long, is the difference.
+    `fold(model, kernel, weight).evolve(f, steps, dt, extra=[observed(kernel, f, weight)])` is eq 4.5. It equals
+    `restoration.restore(f, operators.blur(kernel), model.rate, dt, weight, steps)` up to rounding, at the borders too:
+    there the blur's border pixels make A^T A another map than one convolution, and the difference, which is 0 further
+    inside than the kernel is long, is a second rate of the model.
 
     Args:
       model: of one `BladeRate`, as the pretrained `*_paper` and `*_convex` models are.
@@ -65,7 +65,9 @@ def fold(model: models.EvolutionModel, kernel: Any, weight: float) -> models.Evo
     def at_borders(u: tf.Tensor) -> tf.Tensor:
         return _frame(beside_convolution, u, phi.shape[0] - 1, phi.shape[1] - 1)
 
-    return models.EvolutionModel([folded, at_borders], model.dt, model.steps, model.method, valid_range=model.valid_range)
+    return models.EvolutionModel(
+        [folded, at_borders], model.dt, model.steps, model.method, valid_range=model.valid_range
+    )
 
 
 def _centred(filters: np.ndarray, size: np.ndarray) -> np.ndarray:

@@ -93,5 +93,7 @@ def parse(text: str) -> np.ndarray:
             raise ValueError(f"kernel: {path}: {error}") from error
     total = kernel.sum()
     if kernel.ndim != 2 or not kernel.size or not 0 < total < math.inf:
-        raise ValueError(f"kernel: expected [R, S] of positive sum, got {list(kernel.shape)} of sum {total:g} in {path}")
+        raise ValueError(
+            f"kernel: expected [R, S] of positive sum, got {list(kernel.shape)} of sum {total:g} in {path}"
+        )
     return kernel / total
