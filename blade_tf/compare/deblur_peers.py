@@ -48,7 +48,7 @@ def wiener(f: np.ndarray, sigma: float, weight: float) -> np.ndarray:
 
     It is the minimum of ||A u - f||^2 + weight ||grad u||^2.
     """
-    transfer, laplacian = _transfers(f.shape, sigma)  # type: ignore[arg-type]
+    transfer, laplacian = _transfers(f.shape, sigma)
     spectrum = scipy.fft.dctn(f, norm="ortho", workers=-1) * transfer / (transfer**2 + weight * laplacian)
     return scipy.fft.idctn(spectrum, norm="ortho", workers=-1)
 
@@ -61,7 +61,7 @@ def total_variation(
     Source: Wang, Yang, Yin, Zhang, "A new alternating minimization algorithm for total variation image
     reconstruction", SIAM Journal on Imaging Sciences 1, 2008; with multipliers.
     """
-    transfer, laplacian = _transfers(f.shape, sigma)  # type: ignore[arg-type]
+    transfer, laplacian = _transfers(f.shape, sigma)
     rho = penalty * weight
     data = transfer * scipy.fft.dctn(f, norm="ortho", workers=-1)
     inverse = 1 / (transfer**2 + rho * laplacian)
