@@ -14,7 +14,7 @@ from blade_tf.apps import deblur, folded, kernels, noise, restoration
 
 RNG = np.random.default_rng(0)
 GAUSSIAN = kernels.gaussian(1.0)
-PHOTOGRAPH = skimage.data.camera()[150:250, 200:320, np.newaxis].astype(np.float32) / 255
+PHOTOGRAPH = skimage.data.camera()[150:230, 200:300, np.newaxis].astype(np.float32) / 255
 COLOUR = skimage.data.astronaut()[:60, 190:270].astype(np.float32) / 255
 
 
@@ -51,11 +51,11 @@ def heat(u):
 
 @pytest.mark.parametrize("method", ["euler", "midpoint"])
 def test_a_linear_restoration_converges_to_the_solution_of_its_normal_equations(method):
-    matrix, shape = RNG.normal(0, 0.3, (20, 20)), (1, 4, 5, 1)
+    matrix, shape = np.eye(20) + RNG.normal(0, 0.05, (20, 20)), (1, 4, 5, 1)
     f, units = RNG.normal(size=shape), np.eye(20).reshape(20, 4, 5, 1)
     smoothing = heat(tf.constant(units)).numpy().reshape(20, 20)
     expected = np.linalg.solve(2 * matrix.T @ matrix - smoothing, 2 * matrix.T @ f.ravel())
-    found = restoration.restore(f, linear(matrix), heat, 0.1, 2.0, 3000, method=method)
+    found = restoration.restore(f, linear(matrix), heat, 0.1, 2.0, 400, method=method)
     np.testing.assert_allclose(found.numpy().ravel(), expected, atol=1e-9)
 
 
@@ -403,7 +403,7 @@ def test_the_program_inpaints_and_finds_lambda(files, program, tmp_path):
     assert done.status == 0, done.err
     done = program("deblur", f"--input={files}", f"--output={tmp_path / 'o'}", f"--mask={tmp_path / 'mask.png'}")
     assert done.status == 1
-    assert "colour.png: mask: expected the image's size [60, 80], got [100, 120]" in done.err
+    assert "colour.png: mask: expected the image's size [60, 80], got [80, 100]" in done.err
 
 
 @pytest.mark.parametrize(
@@ -425,6 +425,6 @@ def test_the_programs_errors_are_one_line(flags, message, files, program, tmp_pa
 
 
 def test_the_program_exports(program, tmp_path):
-    done = program("deblur", f"--export={tmp_path / 'saved'}", "--kernel=disk:2", "--portable")
+    done = program("deblur", f"--export={tmp_path / 'saved'}", "--kernel=disk:2")
     assert done.status == 0, done.err
     assert (tmp_path / "saved" / "saved_model.pb").exists()
