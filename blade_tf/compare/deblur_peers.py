@@ -23,7 +23,7 @@ def mask(kind: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
         return rng.random((height, width, 1)) < 0.5
     places = np.moveaxis(np.mgrid[:height, :width], 0, -1)
     known = np.ones((height, width), bool)
-    for _ in range(height * width // 8000):
+    for _ in range(-(-height * width // 8000)):
         start, end = rng.random((2, 2)) * (height, width)
         length = np.linalg.norm(end - start)
         along = (end - start) / length
@@ -95,7 +95,7 @@ def _pde_evolution(name: str, sigma: float, steps: int) -> tf.types.experimental
     equation = pdes.build(name)
     longest = equation.stable_dt(1.0)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function
     def evolve(f: tf.Tensor, dt: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
         def rate(u: tf.Tensor) -> tf.Tensor:
             return (equation.step(u, longest, 1.0) - u) / longest
