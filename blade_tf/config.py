@@ -7,13 +7,14 @@ misspelt one is an error that names the nearest.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import ml_collections
 
 from blade_tf import names
 
-__all__ = ["check", "default", "differences"]
+__all__ = ["TASKS", "check", "default", "differences", "restoration", "task"]
 
 GRAY = 1 / 255
 
@@ -54,6 +55,55 @@ EQUATIONS: dict[str, tuple[dict[str, float], float, int]] = {
 }
 
 
+def _data() -> ml_collections.ConfigDict:
+    c = ml_collections.ConfigDict()
+    # Photographs are area-downscaled by the largest integer that leaves the shorter side this long.
+    c.min_side = 512
+    c.crop = 384  # side of a square crop, in pixels of the finest grid that is computed on
+    c.crops_per_image = 3
+    c.images_per_shard = 4
+    c.validation_every = 5  # every 5th photograph is for validation
+    return c
+
+
+def _selection() -> ml_collections.ConfigDict:
+    """Thresholds between the bins of each feature: given, or else at these quantiles of the training data.
+
+    Along the feature that `soft` names, if any, they are the centres of the bins instead.
+    """
+    c = ml_collections.ConfigDict()
+    c.orientations = 24
+    c.rho = 1.0
+    c.soft = ""
+    c.strength_quantiles = (0.5, 0.8)
+    c.coherence_quantiles = (1 / 3, 2 / 3)
+    c.intensity_quantiles = ()
+    c.strength_thresholds = ()
+    c.coherence_thresholds = ()
+    c.intensity_thresholds = ()
+    return c
+
+
+def _train() -> ml_collections.ConfigDict:
+    c = ml_collections.ConfigDict()
+    c.steps = 1500
+    c.batch = 6
+    c.crop = 80  # side of the operating grid's windows, cut at random from the crops
+    c.learning_rate = 2e-3  # in whitened coordinates; linear warm-up, then cosine decay to 0
+    c.warmup_steps = 100
+    c.betas = (0.9, 0.99)
+    c.loss = "log_mse"
+    c.feature_model = ""  # for the loss "features": a file that keras.models.load_model reads
+    c.ridge = 1e-5  # of the least-squares start, relative to each bin's mean eigenvalue
+    c.whitening_ridge = 1e-3  # likewise, of the coordinates that the end-to-end training works in
+    c.checkpoint_every = 200
+    c.summary_every = 100
+    c.validate_every = 500  # the best of these states, by the validation photographs, is the one that is kept
+    c.patience = 0  # stop after so many of them without a better one; 0: never
+    c.average = False  # try averages with the least-squares filters too
+    return c
+
+
 def default(equation: str = "tv_flow") -> ml_collections.ConfigDict:
     """The paper's form of BLADE for an equation; lengths in pixels of the operating grid, intensities in [0, 1].
 
@@ -77,14 +127,7 @@ def default(equation: str = "tv_flow") -> ml_collections.ConfigDict:
     c.reference.steps_per_frame = steps  # M of section 2.3: a model's step spans M * dt
     c.reference.frames = 10  # after the initial one
 
-    c.data = ml_collections.ConfigDict()
-    c.data.min_side = (
-        512  # photographs are area-downscaled by the largest integer that leaves the shorter side this long
-    )
-    c.data.crop = 384  # side of a square crop, in pixels of the reference grid
-    c.data.crops_per_image = 3
-    c.data.images_per_shard = 4
-    c.data.validation_every = 5  # every 5th photograph is for validation
+    c.data = _data()
 
     c.model = ml_collections.ConfigDict()
     c.model.form = "plain"  # or "convex", "flux", "pairs": see blade_tf.forms
@@ -95,52 +138,62 @@ def default(equation: str = "tv_flow") -> ml_collections.ConfigDict:
     c.model.limits = ()  # "flux": the range that fluxes are scaled to keep, if any
     c.model.neighbours = 28  # "pairs": or 44
     c.model.method = "euler"
-    # Thresholds between the bins of each feature: given, or else at these quantiles of the training data. Along the
-    # feature that `soft` names, if any, they are the centres of the bins instead.
-    c.model.selection = ml_collections.ConfigDict()
-    c.model.selection.orientations = 24
-    c.model.selection.rho = 1.0
-    c.model.selection.soft = ""
-    c.model.selection.strength_quantiles = (0.5, 0.8)
-    c.model.selection.coherence_quantiles = (1 / 3, 2 / 3)
-    c.model.selection.intensity_quantiles = ()
-    c.model.selection.strength_thresholds = ()
-    c.model.selection.coherence_thresholds = ()
-    c.model.selection.intensity_thresholds = ()
+    c.model.selection = _selection()
 
-    c.train = ml_collections.ConfigDict()
-    c.train.steps = 1500
-    c.train.batch = 6
-    c.train.crop = 80  # side of the operating grid's windows, cut at random from the crops
-    c.train.learning_rate = 2e-3  # in whitened coordinates; linear warm-up, then cosine decay to 0
-    c.train.warmup_steps = 100
-    c.train.betas = (0.9, 0.99)
-    c.train.loss = "log_mse"
-    c.train.feature_model = ""  # for the loss "features": a file that keras.models.load_model reads
+    c.train = _train()
     c.train.fit_sequences = 200  # the least-squares start takes at most so many of the training sequences
     c.train.fit_iterations = 60  # at most, of L-BFGS
-    c.train.ridge = 1e-5  # of the least-squares start, relative to each bin's mean eigenvalue
-    c.train.whitening_ridge = 1e-3  # likewise, of the coordinates that the end-to-end training works in
-    c.train.checkpoint_every = 200
-    c.train.summary_every = 100
-    c.train.validate_every = 500  # the best of these states, by the validation photographs, is the one that is kept
-    c.train.patience = 0  # stop after so many of them without a better one; 0: never
-    c.train.average = False  # try averages with the least-squares filters too
 
     return c.lock()
+
+
+def restoration() -> ml_collections.ConfigDict:
+    """Stages of BLADE that undo a degradation: Gaussian blur, then white Gaussian noise, both drawn from ranges."""
+    c = ml_collections.ConfigDict()
+    c.name = "restoration"
+    c.task = "restoration"
+    c.seed = 0
+
+    c.degradation = ml_collections.ConfigDict()
+    c.degradation.blur = (1.0, 1.0)  # lowest and highest standard deviation of the blur, in pixels; 0: none
+    c.degradation.noise = (5 * GRAY, 5 * GRAY)  # likewise of the noise
+
+    c.data = _data()
+    c.data.crop = 160
+    c.data.crops_per_image = 4
+
+    c.model = ml_collections.ConfigDict()
+    c.model.stages = 3
+    c.model.footprint = (7, 7)  # of the filters that see the state
+    c.model.residual_footprint = (9, 9)  # of those that see what was given minus the state; from the second stage on
+    c.model.selection = _selection()
+
+    c.train = _train()
+    return c.lock()
+
+
+# The defaults of each task's configs.
+TASKS: dict[str, Callable[[], ml_collections.ConfigDict]] = {"evolution": default, "restoration": restoration}
+
+
+def task(config: ml_collections.ConfigDict) -> str:
+    """What the model is trained for: "evolution", where a config does not say."""
+    return config.get("task", "evolution")
 
 
 def check(config: ml_collections.ConfigDict) -> None:
     """ValueError, naming the key, for a number that makes no sense."""
     for key in POSITIVE + NOT_NEGATIVE:
-        value: Any = config
-        for part in key.split("."):
-            value = value[part]
+        section, _, name = key.rpartition(".")
+        holder = config.get(section, {}) if section else config
+        if name not in holder:
+            continue  # a key of another task's configs
+        value = holder[name]
         if not math.isfinite(value) or value < 0 or (value == 0 and key in POSITIVE):
             raise ValueError(
                 f"{key}: expected a {'positive' if key in POSITIVE else 'non-negative'} number, got {value!r}"
             )
-    if config.data.crop % config.reference.scale:
+    if "reference" in config and config.data.crop % config.reference.scale:
         raise ValueError(
             f"data.crop: expected a multiple of reference.scale = {config.reference.scale}, got {config.data.crop}"
         )

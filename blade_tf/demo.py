@@ -16,6 +16,7 @@ import tensorflow as tf
 from blade_tf import apply, evaluate, files, image_io, metrics, models, references, report, summaries, train
 from blade_tf import colour as colour_lib
 from blade_tf.data import prepare, reference
+from blade_tf.tasks import EVOLUTION
 
 __all__ = ["demo", "demo_config"]
 
@@ -75,7 +76,7 @@ def _psnr_by_step(trained: models.Trained, frames: np.ndarray) -> dict[str, list
         ("least_squares", "BLADE, least squares"),
         ("trained", "BLADE, end to end"),
     ):
-        psnr = summaries.psnr_by_step(trained.model(row, "trajectory"), frames[np.newaxis])
+        psnr = summaries.psnr_by_step(trained.model(row, "trajectory"), EVOLUTION.pair, frames[np.newaxis])
         series[label] = psnr[0].tolist()
     return series
 

@@ -17,7 +17,7 @@ from blade_tf import forms, least_squares, rates, selection
 from blade_tf.data import records
 from blade_tf.flux import FUNCTIONS
 
-__all__ = ["Start", "least_squares_start", "step_length"]
+__all__ = ["Start", "least_squares_start", "selection_spec", "step_length"]
 
 FEATURES = ("strength", "coherence", "intensity")
 

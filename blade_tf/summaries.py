@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import metrics, models, report
+from blade_tf import metrics, report
 
 __all__ = ["Summaries", "psnr_by_step"]
 
 
-def psnr_by_step(model: models.EvolutionModel, sequences: np.ndarray) -> np.ndarray:
-    """PSNR of each step's state against the reference: [N, frames]."""
-    states = [model(part[:, 0]).numpy() for part in np.array_split(sequences, max(len(sequences) // 16, 1))]
-    predicted = np.concatenate(states)
-    frames = predicted.shape[1]
-    return np.stack([metrics.psnr(sequences[:, k + 1], predicted[:, k]) for k in range(frames)], axis=1)
+Pair = Callable[[Any, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+def psnr_by_step(model: Any, pair: Pair, examples: np.ndarray) -> np.ndarray:
+    """PSNR of each of a model's predictions: [N, P]; `pair` as of `blade_tf.tasks.Task`."""
+    found = []
+    for part in np.array_split(examples, max(len(examples) // 16, 1)):
+        predicted, wanted = (tensor.numpy() for tensor in pair(model, tf.constant(part)))
+        found.append(np.stack([metrics.psnr(wanted[:, k], predicted[:, k]) for k in range(wanted.shape[1])], axis=1))
+    return np.concatenate(found)
 
 
 class Summaries:
     """TensorBoard: loss, learning rate, PSNR by step, filter mosaics, the selection's histogram, images."""
 
-    def __init__(self, folder: pathlib.Path, model: models.EvolutionModel, validation: np.ndarray) -> None:
+    def __init__(self, folder: pathlib.Path, model: Any, pair: Pair, validation: np.ndarray) -> None:
         self.writer = tf.summary.create_file_writer(str(folder))
-        self.model, self.validation = model, validation
+        self.model, self.pair, self.validation = model, pair, validation
 
     def scalars(self, step: int, loss: float, learning_rate: float) -> None:
         """Writes the loss and the learning rate of a step."""
@@ -36,19 +42,17 @@ class Summaries:
     def validate(self, step: int) -> float:
         """Writes what the model does on the validation photographs; returns the mean PSNR of the final step."""
         model, first = self.model, self.validation[:4]
-        psnr = psnr_by_step(model, self.validation).mean(0)
-        rate = model.rates[0]
-        selections = [part[0] if isinstance(part, list | tuple) else part for part in rate.select(first[:, 0])]
+        psnr = psnr_by_step(model, self.pair, self.validation).mean(0)
+        predicted, wanted = (tensor.numpy()[:, -1] for tensor in self.pair(model, tf.constant(first)))
+        given = first[:, 0, ..., : wanted.shape[-1]]
+        selections = [part[0] if isinstance(part, list | tuple) else part for part in model.select(given)]
         with self.writer.as_default(step):
             for k, value in enumerate(psnr):
                 tf.summary.scalar(f"validation_psnr/step_{k + 1:02d}", value)
             for i, chosen in enumerate(selections):
                 tf.summary.histogram(f"selection/{i}", chosen)
-            tf.summary.image("filters", report.filter_mosaic(*rate.mosaic())[np.newaxis])
-            predicted = model(first[:, 0]).numpy()[:, -1]
-            panels = np.concatenate(
-                [first[:, 0], first[:, -1], predicted, 0.5 + 10 * (predicted - first[:, -1])], axis=2
-            )
+            tf.summary.image("filters", report.filter_mosaic(*model.mosaic())[np.newaxis])
+            panels = np.concatenate([given, wanted, predicted, 0.5 + 10 * (predicted - wanted)], axis=2)
             tf.summary.image("input, reference, model, 10 x difference", np.clip(panels, 0, 1), max_outputs=4)
         self.writer.flush()
         return float(psnr[-1])

@@ -17,10 +17,10 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from blade_tf import baselines, files, forms, losses, models
 from blade_tf import config as config_lib
+from blade_tf import files, losses, models, tasks
 from blade_tf.data import batches
-from blade_tf.start import Start, least_squares_start
+from blade_tf.start import Start
 from blade_tf.summaries import Summaries, psnr_by_step
 
 __all__ = ["DivergedError", "TrainingInterruptedError", "train"]
@@ -52,7 +52,8 @@ class _Trainer:
 
     def __init__(self, start: Start, config: ml_collections.ConfigDict, loss: losses.Loss) -> None:
         self.model = models.build(start.spec, output="trajectory")
-        self.bank = self.model.rates[0].bank
+        self.task = tasks.of(config)
+        self.bank = self.model.bank
         self.origin = {name: tf.constant(value) for name, value in start.part("least_squares").items()}
         self.whitening = {name: tf.constant(value) for name, value in start.part("whitening").items()}
         self.loss = loss
@@ -111,7 +112,10 @@ class _Trainer:
 
     def _update(self, batch: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            value = self.loss(self.model(batch[:, 0]), batch[:, 1:])
+            predicted, wanted = self.task.pair(self.model, batch)
+            if self.task.last_alone:
+                predicted, wanted = predicted[:, -1:], wanted[:, -1:]
+            value = self.loss(predicted, wanted)
         gradients = tape.gradient(value, [variable.value for variable in self.bank.values()])
         found = []
         for name, gradient in zip(self.bank, gradients, strict=True):
@@ -136,7 +140,7 @@ def _start(path: pathlib.Path, data: batches.Data, config: ml_collections.Config
             raise ValueError(f"workdir: {path} holds a run on other photographs; choose a new folder")
         with np.load(path / "start.npz", allow_pickle=False) as archive:
             return Start(json.loads((path / "start.json").read_text()), dict(archive))
-    start = least_squares_start(data.train, config)
+    start = tasks.of(config).start(data.train, config)
     files.write_json(path / "run.json", {"config": plain, "photographs": data.photographs})
     files.write_npz(path / "start.npz", start.arrays)
     files.write_json(path / "start.json", start.spec)
@@ -166,7 +170,7 @@ class _StopRequest:
 def train(
     config: ml_collections.ConfigDict, data: str | os.PathLike[str], workdir: str | os.PathLike[str]
 ) -> models.Trained:
-    """Trains a model: least squares, then config.train.steps Adam steps on ten unrolled steps.
+    """Trains a model: least squares, then config.train.steps Adam steps end to end, as `blade_tf.tasks` says.
 
     Every batch is a function of config.seed and its step, and on the CPU the operations are deterministic (elsewhere,
     after tf.config.experimental.enable_op_determinism()): a run that was killed and started again ends with the same
@@ -187,8 +191,7 @@ def train(
       DivergedError: if the loss is not finite any more.
       BlockingIOError: if another process is training in workdir.
     """
-    config_lib.check(config)
-    forms.check(config.model)
+    tasks.of(config).check(config)
     loss = losses.build(config.train)
     path, opened = pathlib.Path(workdir), batches.load_data(data, config)
     with files.lock(path):
@@ -205,7 +208,7 @@ def _train(
         trainer.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
         trainer.follow()
     first = int(trainer.step.numpy())
-    summaries = Summaries(path / "events", trainer.model, opened.validation)
+    summaries = Summaries(path / "events", trainer.model, trainer.task.pair, opened.validation)
 
     def diverged(what: str, step: int) -> DivergedError:
         kept = (
@@ -271,8 +274,8 @@ def _best_weights(trainer: _Trainer, data: batches.Data, average: bool) -> dict[
         return {name: trainer.weights(name, part * best).numpy() for name, best in trainer.best.items()}
 
     def score(part: float) -> float:
-        models.set_bank(trainer.model.rates[0], weights(part))
-        return float(psnr_by_step(trainer.model, data.validation)[:, -1].mean())
+        models.set_bank(trainer.model, weights(part))
+        return float(psnr_by_step(trainer.model, trainer.task.pair, data.validation)[:, -1].mean())
 
     return weights(max(AVERAGES, key=score) if average else 1.0)
 
@@ -285,7 +288,7 @@ def _finish(
     summaries: Summaries,
     config: ml_collections.ConfigDict,
 ) -> models.Trained:
-    rivals = baselines.tuned(data.folder, data.validation, config)
+    rivals = trainer.task.rivals(data, config)
     bank = _best_weights(trainer, data, config.train.average)
     weights = {f"trained/{name}": value for name, value in bank.items()}
     weights |= {name: value for name, value in start.arrays.items() if not name.startswith("whitening/")}
@@ -297,8 +300,8 @@ def _finish(
     trained.model().save(partial)
     partial.rename(path / "model.keras")
     scores = {
-        name: float(psnr_by_step(trained.model(name, "trajectory"), data.validation)[:, -1].mean())
-        for name in ("trained", "least_squares", "single_filter")
+        name: float(psnr_by_step(trained.model(name, "trajectory"), trainer.task.pair, data.validation)[:, -1].mean())
+        for name in dict.fromkeys(key.partition("/")[0] for key in weights)
     }
     files.write_json(
         path / "validation.json",

@@ -7,7 +7,7 @@ import skimage.data
 import tifffile
 from PIL import Image
 
-from blade_tf import apply, colour, image_io, metrics, models
+from blade_tf import apply, colour, image_files, image_io, metrics, models
 
 
 @pytest.fixture(scope="module")
@@ -314,3 +314,33 @@ def test_formats_that_are_read_but_not_written_become_png(folder, tmp_path):
     assert files_in(tmp_path / "out") == ["photo.bmp.png", "photo.png"]
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "photo.bmp.png")), gray)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "photo.png")), gray // 2)
+
+
+def test_a_picture_of_the_result_beside_the_input(tmp_path):
+    """Also of a result that is larger than its input, whose alpha is enlarged too."""
+    values = samples(8, 4)
+    image_io.write_image(tmp_path / "in.png", image_of(values))
+    failed = image_files.convert(
+        tmp_path / "in.png", tmp_path / "out.png", lambda image: 1 - image.pixels.repeat(2, 0).repeat(2, 1), "x", True
+    )
+    assert failed == {}
+    found = image_io.read_image(tmp_path / "out.png")
+    np.testing.assert_array_equal(found.alpha, values[..., 3].repeat(2, 0).repeat(2, 1))
+    sheet = image_io.read_image(tmp_path / "out_beside.png").pixels
+    height, width = found.pixels.shape[:2]
+    margin = (sheet.shape[1] - 2 * width) // 3
+    beside = [sheet[margin : margin + height, start : start + width] for start in (margin, 2 * margin + width)]
+    np.testing.assert_allclose(beside[0], 1 - beside[1], atol=1e-6)
+    np.testing.assert_array_equal(beside[1], found.pixels)
+
+
+def test_what_a_function_refuses_is_named(tmp_path):
+    write_folder(tmp_path / "in")
+
+    def refuse(image):
+        raise ValueError("kernel: too large")
+
+    failed = image_files.convert(tmp_path / "in", tmp_path / "out", refuse, "x")
+    assert any(reason.endswith("kernel: too large") for reason in failed.values())
+    assert all(name in reason for name, reason in failed.items())
+    assert not list(tmp_path.glob("out/**/*.png"))

@@ -11,7 +11,7 @@ import pytest
 
 import programs
 from blade_tf import files, image_io
-from blade_tf.data import batches, prepare, records
+from blade_tf.data import batches, crops, prepare, records
 
 
 def contents(folder):
@@ -79,11 +79,11 @@ def test_crops_are_means_over_blocks_of_the_luma(config):
     luma = image.astype(np.float64) @ [0.299, 0.587, 0.114]
     # The largest block that leaves 4 rows of 14 has 3 pixels a side.
     small = luma[:12, :21].reshape(4, 3, 7, 3).mean((1, 3))
-    crops = prepare.training_crops(image, config.data, np.random.default_rng(1))
-    assert len(crops) == 40
-    found = {min(range(4), key=lambda x: np.abs(small[:, x : x + 4] - crop[..., 0]).max()) for crop in crops}
+    cut = crops.training_crops(image, config.data, np.random.default_rng(1))
+    assert len(cut) == 40
+    found = {min(range(4), key=lambda x: np.abs(small[:, x : x + 4] - crop[..., 0]).max()) for crop in cut}
     assert found == {0, 1, 2, 3}
-    for crop in crops:
+    for crop in cut:
         assert crop.dtype == np.float32
         assert min(np.abs(small[:, x : x + 4] - crop[..., 0]).max() for x in range(4)) < 1e-6
 

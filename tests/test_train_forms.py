@@ -9,6 +9,7 @@ import tensorflow as tf
 from blade_tf import models, train
 from blade_tf.data import batches
 from blade_tf.summaries import psnr_by_step
+from blade_tf.tasks import EVOLUTION
 
 S = "model.selection."
 FORMS = {
@@ -56,8 +57,8 @@ def short(config):
 
 def psnr_of(bank, spec, data, config):
     model = models.build(spec, "trajectory")
-    models.set_bank(model.rates[0], bank)
-    return float(psnr_by_step(model, batches.load_data(data, config).validation)[:, -1].mean())
+    models.set_bank(model, bank)
+    return float(psnr_by_step(model, EVOLUTION.pair, batches.load_data(data, config).validation)[:, -1].mean())
 
 
 class Killed(BaseException):

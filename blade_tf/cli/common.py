@@ -59,6 +59,11 @@ def _keys(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, Any]
     return keys
 
 
+def _known_keys() -> dict[str, Any]:
+    """Those of all tasks; evolution's defaults where tasks share a key."""
+    return {name: value for default in reversed(config_lib.TASKS.values()) for name, value in _keys(default()).items()}
+
+
 def _help(module: Any) -> str:
     lines = [module.__doc__, "Flags:"]
     for flag in flags.FLAGS.get_flags_for_module(module.__name__) + flags.FLAGS.get_flags_for_module(__name__):
@@ -66,12 +71,12 @@ def _help(module: Any) -> str:
         lines.append(textwrap.fill(f"{name}: {flag.help}", 120, initial_indent="  ", subsequent_indent="      "))
     if "config" in flags.FLAGS:
         lines.append("\nKeys of a config and their defaults:")
-        lines += [f"  --config.{name}={value!r}" for name, value in _keys(config_lib.default()).items()]
+        lines += [f"  --config.{name}={value!r}" for name, value in _known_keys().items()]
     return "\n".join([*lines, "\nWith BLADE_TF_DEBUG=1 in the environment, errors show where they were raised."])
 
 
 def _unknown_key(arguments: list[str]) -> str | None:
-    known = _keys(config_lib.default())
+    known = _known_keys()
     for argument in arguments:
         found = re.match(r"--?config\.([^=]+)", argument)
         if found and found[1] not in known:

@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 
 from blade_tf import config as config_lib
-from blade_tf.data import prepare, records
+from blade_tf.data import examples, prepare, records
 
 __all__ = ["Data", "load_data", "read_ahead", "training_batch"]
 
@@ -56,7 +56,9 @@ def load_data(folder: str | os.PathLike[str], config: ml_collections.ConfigDict)
         raise ValueError(
             f"train.crop: expected at most the prepared crops' {train[0].shape[1]}, got {config.train.crop}"
         )
-    return Data(train, validation.batch(range(len(validation))), index["sha256"], pathlib.Path(folder))
+    rng, finish = np.random.default_rng([config.seed, 2]), examples.of(config).finish
+    finished = np.stack([finish(validation[i], config, rng) for i in range(len(validation))])
+    return Data(train, finished, index["sha256"], pathlib.Path(folder))
 
 
 def training_batch(data: records.RecordReader, step: int, config: ml_collections.ConfigDict) -> np.ndarray:
@@ -64,16 +66,15 @@ def training_batch(data: records.RecordReader, step: int, config: ml_collections
 
     Each epoch visits all sequences in a random order; each takes a random crop in one of the square's eight symmetries.
     """
-    count, size = config.train.batch, config.train.crop
+    count, size, kind = config.train.batch, config.train.crop, examples.of(config)
     rng = np.random.default_rng([config.seed, 1, step])
     windows = []
     for position in range(step * count, (step + 1) * count):
         epoch, offset = divmod(position, len(data))
         sequence = data[_epoch_order(len(data), config.seed, epoch)[offset]]
         y, x = rng.integers(sequence.shape[1] - size + 1), rng.integers(sequence.shape[2] - size + 1)
-        window = sequence[:, y : y + size, x : x + size]
-        window = np.rot90(window, int(rng.integers(4)), (1, 2))
-        windows.append(window[:, :, ::-1] if rng.integers(2) else window)
+        window = kind.turn(sequence[:, y : y + size, x : x + size], int(rng.integers(4)), bool(rng.integers(2)))
+        windows.append(kind.finish(window, config, rng))
     return np.stack(windows)
 
 

@@ -1,4 +1,4 @@
-"""From a plain folder of photographs to TFRecord shards of reference sequences, in parallel and restartable."""
+"""From a plain folder of photographs to TFRecord shards of training examples, in parallel and restartable."""
 
 from __future__ import annotations
 
@@ -16,43 +16,17 @@ import numpy as np
 import tqdm
 
 from blade_tf import config as config_lib
-from blade_tf import files, image_io, parallel, pdes
-from blade_tf.data import records, reference
+from blade_tf import files, image_io, parallel
+from blade_tf.data import examples, records
 
-__all__ = ["INDEX", "load_index", "prepare", "training_crops"]
+__all__ = ["INDEX", "load_index", "prepare"]
 
 INDEX = "dataset.json"
 
 
-def training_crops(image: np.ndarray, data: ml_collections.ConfigDict, rng: np.random.Generator) -> list[np.ndarray]:
-    """Random square crops of a photograph's luma, float32 [crop, crop, 1], on the reference grid.
-
-    The photograph is first averaged over blocks of the largest integer side that leaves its shorter side
-    `data.min_side` long.
-
-    Raises:
-      ValueError: for a photograph smaller than a crop.
-    """
-    luma = image_io.luma(image)
-    factor = max(1, min(luma.shape[:2]) // data.min_side)
-    height, width = luma.shape[0] // factor, luma.shape[1] // factor
-    blocks = luma[: height * factor, : width * factor].reshape(height, factor, width, factor, 1)
-    luma = blocks.mean((1, 3), dtype=np.float64).astype(np.float32)
-    if min(height, width) < data.crop:
-        raise ValueError(f"expected at least {data.crop} x {data.crop} pixels, got {width} x {height}")
-    corners = [
-        (rng.integers(height - data.crop + 1), rng.integers(width - data.crop + 1)) for _ in range(data.crops_per_image)
-    ]
-    return [luma[y : y + data.crop, x : x + data.crop] for y, x in corners]
-
-
-def _sequences(path: pathlib.Path, name: str, config: ml_collections.ConfigDict) -> list[np.ndarray]:
+def _examples(path: pathlib.Path, name: str, config: ml_collections.ConfigDict) -> list[np.ndarray]:
     rng = np.random.default_rng([config.seed, zlib.crc32(os.fsencode(name))])
-    crops = training_crops(image_io.read_image(path).pixels, config.data, rng)
-    sequences = [reference.reference_sequence(crop, config) for crop in crops]
-    if not np.isfinite(sequences).all():
-        raise ValueError("the reference solver diverged; a smaller reference.dt may help")
-    return sequences
+    return examples.of(config).make(image_io.read_image(path).pixels, config, rng)
 
 
 def _prepare_shard(config_json: str, folder: str, output: str, shard: str, names: list[str]) -> dict[str, Any]:
@@ -62,7 +36,7 @@ def _prepare_shard(config_json: str, folder: str, output: str, shard: str, names
     def encoded() -> Iterator[bytes]:
         for name in names:
             try:
-                sequences = _sequences(pathlib.Path(folder, name), name, config)
+                sequences = _examples(pathlib.Path(folder, name), name, config)
             except ValueError as error:
                 unreadable[name] = str(error)
                 continue
@@ -88,9 +62,9 @@ def _plan(names: list[str], data: ml_collections.ConfigDict) -> dict[str, list[s
 
 def relevant(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """The part of a config that prepared data depend on, as plain JSON."""
-    return json.loads(
-        json.dumps({key: config[key].to_dict() for key in ("pde", "reference", "data")} | {"seed": config.seed})
-    )
+    sections = {key: config[key].to_dict() for key in (*examples.of(config).sections, "data")}
+    task = {} if config_lib.task(config) == "evolution" else {"task": config.task}
+    return json.loads(json.dumps(task | sections | {"seed": config.seed}))
 
 
 def prepare(
@@ -100,7 +74,8 @@ def prepare(
     workers: int | None = None,
     log: Callable[[str], None] = tqdm.tqdm.write,
 ) -> dict[str, Any]:
-    """Writes the reference sequences of a folder of photographs as TFRecord shards for training and validation.
+    """Writes the examples of a folder of photographs, such as reference sequences, as TFRecord shards for training and
+    validation.
 
     Each shard is written whole or not at all; a run that was interrupted continues with the shards that are missing.
     The split and the crops depend on the photographs' names and config.seed alone, not on the number of workers.
@@ -120,8 +95,7 @@ def prepare(
         another config or other photographs.
       OSError: if `output` cannot be written, or another process is writing there.
     """
-    config_lib.check(config)
-    pdes.build(config.pde.name, **config.pde.parameters)
+    examples.of(config).check(config)
     folder, out = pathlib.Path(images), pathlib.Path(output)
     names = [path.relative_to(folder).as_posix() for path in image_io.find_images(folder)]
     least = config.data.validation_every // 2 + 1

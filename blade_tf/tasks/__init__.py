@@ -1,0 +1,23 @@
+"""What can be trained: evolution by an equation, restoration of a degradation."""
+
+from __future__ import annotations
+
+import ml_collections
+
+from blade_tf import config as config_lib
+from blade_tf import names
+from blade_tf.tasks.evolution import EVOLUTION
+from blade_tf.tasks.restoration import RESTORATION
+from blade_tf.tasks.task import Task
+
+__all__ = ["EVOLUTION", "TASKS", "Task", "of"]
+
+TASKS = {"evolution": EVOLUTION, "restoration": RESTORATION}
+
+
+def of(config: ml_collections.ConfigDict) -> Task:
+    """The task that a config names; ValueError for an unknown one."""
+    task = config_lib.task(config)
+    if task not in TASKS:
+        raise ValueError(f"task: unknown task {task!r}{names.hint(task, TASKS)}")
+    return TASKS[task]
