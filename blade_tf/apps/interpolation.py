@@ -70,4 +70,5 @@ def interpolate(
             u = tf.reshape(tf.transpose(phases, [0, 1, 4, 2, 3]), [n, h * factor, w, c])
         else:
             u = tf.reshape(tf.transpose(phases, [0, 1, 2, 4, 3]), [n, h, w * factor, c])
-    return u
+    given = tf.convert_to_tensor(image).shape
+    return tf.ensure_shape(u, [given[0], *(size and factor * size for size in given[1:3]), given[3]])

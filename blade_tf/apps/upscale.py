@@ -202,7 +202,7 @@ def _within_reflection(image: Any, factor: int, function: Callable[[tf.Tensor], 
     sizes = tf.shape(f)[1:3]
     margins = tf.minimum(MARGIN, sizes)
     around = tf.concat([[[0, 0]], tf.stack([margins, margins], axis=1), [[0, 0]]], axis=0)
-    u = function(tf.pad(f, around, "SYMMETRIC"))
+    u = function(tf.ensure_shape(tf.pad(f, around, "SYMMETRIC"), [f.shape[0], None, None, f.shape[3]]))
     (top, left), (height, width) = tf.unstack(factor * margins), tf.unstack(factor * sizes)
     u = u[:, top : top + height, left : left + width]
     return tf.ensure_shape(u, [f.shape[0], *(s and factor * s for s in f.shape[1:3]), f.shape[3]])

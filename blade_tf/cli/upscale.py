@@ -64,7 +64,7 @@ def _upscaler() -> upscale.Upscaler:
 
 
 def _run() -> None:
-    if (_INPUT.value is None) != (_OUTPUT.value is None) or not (_INPUT.value or _EXPORT.value):
+    if bool(_INPUT.value) != bool(_OUTPUT.value) or not (_INPUT.value or _EXPORT.value):
         raise ValueError("expected --input and --output, or --export, or all three")
     upscaler = _upscaler()
     if _EXPORT.value:
