@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,12 +19,23 @@ from blade_tf.apps.interpolation import cubic, interpolate
 from blade_tf.compare.findings import Findings, Table
 from blade_tf.compare.restored import mean_scores, photographs
 
-__all__ = ["PROBLEMS", "Problem", "Tuned", "back_projection", "compare", "cubic_spline", "tune"]
+__all__ = [
+    "PROBLEMS",
+    "Problem",
+    "Tuned",
+    "back_projection",
+    "compare",
+    "cubic_spline",
+    "methods",
+    "times",
+    "tune",
+]
 
 CROP = 8
 BEST_MODEL = "ced"
-SHOWN = ("kodim14", 200, 300)  # the paper's photograph, and where its picture is cut out
-WINDOW = (160, 240)
+PHOTOGRAPH = "kodim14"  # the paper's; the first of others
+CUT_AT, WINDOW = (200, 300), (160, 240)
+PICTURED = ("bicubic, a = -0.5 (Pillow's)", "Lanczos-3", "eq 4.6, the paper's TV flow", "eq 4.7, default")
 
 Method = Callable[[np.ndarray], np.ndarray]
 
@@ -34,35 +47,37 @@ class Tuned:
     Attributes:
       back_projections: of `back_projection`.
       steps, weight: of eq 4.6 with the default model.
-      exact_steps: of eq 4.7 with the default model.
-      best_steps: of eq 4.7 with `BEST_MODEL`.
+      exact_steps: of eq 4.7 with `BEST_MODEL`.
     """
 
     back_projections: int
     steps: int
     weight: float
     exact_steps: int
-    best_steps: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A degradation: its title, the sampling, and the parameters tuned for it."""
+    """A degradation: its title, the sampling, the parameters tuned for it, and its picture's name if it has one."""
 
     title: str
     sampling: upscale.Sampling
     tuned: Tuned
+    name: str | None = None
 
 
 # By tune() on six of the training photographs, 384 x 288 from their centres.
 PROBLEMS = (
-    Problem("x4, PSF 0.4 high-resolution px", upscale.gaussian(4, 0.4, 0), Tuned(1, 20, 1.0, 20, 40)),
-    Problem("x2, PSF 0.4 high-resolution px", upscale.gaussian(2, 0.4, 0), Tuned(1, 20, 1.0, 20, 40)),
-    Problem("x4, PSF 0.4 low-resolution px", upscale.gaussian(4, 1.6), Tuned(1, 20, 1.0, 20, 40)),
-    Problem("x3, PSF 0.4 low-resolution px", upscale.gaussian(3, 1.2), Tuned(1, 20, 1.0, 20, 40)),
-    Problem("x2, PSF 0.4 low-resolution px", upscale.gaussian(2, 0.8), Tuned(1, 20, 1.0, 20, 40)),
+    Problem("x4, PSF 0.4 high-resolution px", upscale.gaussian(4, 0.4, 0), Tuned(0, 40, 1.5, 40), "paper"),
+    Problem("x2, PSF 0.4 high-resolution px", upscale.gaussian(2, 0.4, 0), Tuned(1, 10, 1.5, 10)),
+    Problem("x4, PSF 0.4 low-resolution px", upscale.gaussian(4, 1.6), Tuned(16, 40, 1.5, 40), "x4"),
+    Problem("x3, PSF 0.4 low-resolution px", upscale.gaussian(3, 1.2), Tuned(16, 40, 1.5, 40)),
+    Problem("x2, PSF 0.4 low-resolution px", upscale.gaussian(2, 0.8), Tuned(16, 40, 1.5, 40)),
 )
-CHOICES = {"back_projections": (0, 1, 2, 4, 8, 16), "steps": (5, 10, 20, 40), "weight": (1.0, 1.5)}
+# What `tune` chooses from.
+BACK_PROJECTIONS = (0, 1, 2, 4, 8, 16)
+STEPS = (5, 10, 20, 40)
+WEIGHTS = (1.0, 1.5)
 
 
 def cubic_spline(image: np.ndarray, sampling: upscale.Sampling) -> np.ndarray:
@@ -95,7 +110,8 @@ def _on_arrays(function: Callable[[tf.Tensor], tf.Tensor]) -> Method:
     return lambda image: graph(tf.constant(image[np.newaxis]))[0].numpy()
 
 
-def _methods(problem: Problem) -> dict[str, Method]:
+def methods(problem: Problem) -> dict[str, Method]:
+    """What is compared: by name, from f [h, w, C] to u [H, W, C]."""
     sampling, tuned = problem.sampling, problem.tuned
     factor, position = sampling.factor, sampling.position
     paper = 0.35 * sampling.squared_norm
@@ -109,8 +125,7 @@ def _methods(problem: Problem) -> dict[str, Method]:
         "eq 4.6, the paper's TV flow": _on_arrays(upscale.Upscaler(sampling, "tv_flow_paper", 10, paper)),
         "eq 4.6, tuned": _on_arrays(upscale.Upscaler(sampling, steps=tuned.steps, weight=tuned.weight)),
         "eq 4.7, default": _on_arrays(upscale.Upscaler(sampling)),
-        "eq 4.7, tuned": _on_arrays(upscale.Upscaler(sampling, steps=tuned.exact_steps)),
-        f"eq 4.7, {BEST_MODEL}, tuned": _on_arrays(upscale.Upscaler(sampling, BEST_MODEL, tuned.best_steps)),
+        f"eq 4.7, {BEST_MODEL}, tuned": _on_arrays(upscale.Upscaler(sampling, BEST_MODEL, tuned.exact_steps)),
     }
 
 
@@ -122,26 +137,29 @@ def _degraded(image: np.ndarray, sampling: upscale.Sampling) -> tuple[np.ndarray
 
 
 def tune(images: Sequence[np.ndarray], problem: Problem) -> Tuned:
-    """The parameters of the highest mean PSNR among `CHOICES` on photographs [H, W, C]."""
+    """The parameters of the highest mean PSNR on photographs [H, W, C] of one size."""
     sampling = problem.sampling
     pairs = [_degraded(image, sampling) for image in images]
 
-    def best(methods: Mapping[Any, Method]) -> Any:
-        scores = mean_scores({str(key): method for key, method in methods.items()}, pairs, CROP, problem.title)
-        return max(methods, key=lambda key: scores[str(key)][:, 0].mean())
+    def best(choices: Mapping[Any, Method]) -> Any:
+        scores = mean_scores({str(key): method for key, method in choices.items()}, pairs, CROP, problem.title)
+        return max(choices, key=lambda key: scores[str(key)][:, 0].mean())
 
-    def exact(model: str) -> int:
-        return best({k: _on_arrays(upscale.Upscaler(sampling, model, k)) for k in CHOICES["steps"]})
-
-    both = [(k, w) for k in CHOICES["steps"] for w in CHOICES["weight"]]
+    both = [(k, weight) for k in STEPS for weight in WEIGHTS]
     steps, weight = best({(k, w): _on_arrays(upscale.Upscaler(sampling, steps=k, weight=w)) for k, w in both})
-    projections = best({k: lambda f, k=k: back_projection(f, sampling, k) for k in CHOICES["back_projections"]})
-    return Tuned(projections, steps, weight, exact(upscale.DEFAULT_MODEL), exact(BEST_MODEL))
+    projections = best({k: functools.partial(back_projection, sampling=sampling, steps=k) for k in BACK_PROJECTIONS})
+    exact_steps = best({k: _on_arrays(upscale.Upscaler(sampling, BEST_MODEL, k)) for k in STEPS})
+    return Tuned(projections, steps, weight, exact_steps)
 
 
 def _table(problem: Problem, scores: Mapping[str, np.ndarray]) -> Table:
     lanczos = scores["Lanczos-3"][:, 0]
-    text = f"Tuned on the training photographs: {problem.tuned}."
+    tuned, position = problem.tuned, problem.sampling.position[0]
+    text = (
+        f"Pixel k of the input sits on high-resolution pixel {abs(position):g} + {problem.sampling.factor} k. Tuned: "
+        f"{tuned.back_projections} back-projections; eq 4.6 with {tuned.steps} steps, weight {tuned.weight:g}; eq 4.7 "
+        f"with `{BEST_MODEL}`, {tuned.exact_steps} steps."
+    )
     rows = []
     for name, found in scores.items():
         gain = found[:, 0] - lanczos
@@ -150,14 +168,41 @@ def _table(problem: Problem, scores: Mapping[str, np.ndarray]) -> Table:
     return Table(problem.title, text, ["method", "PSNR, dB", "SSIM", "over Lanczos-3", "worst"], rows)
 
 
-def _picture(image: np.ndarray, problem: Problem, shown: Sequence[str]) -> np.ndarray:
-    methods = _methods(problem)
+def _picture(image: np.ndarray, problem: Problem) -> np.ndarray:
+    """A part of a photograph [H, W, 1] by the methods of `PICTURED`, beside what they were given."""
+    upscaled = methods(problem)
     f, u = _degraded(image, problem.sampling)
-    top, left = (max(0, min(at, size - window)) for at, size, window in zip(SHOWN[1:], u.shape, WINDOW, strict=False))
-    window = slice(top, top + WINDOW[0]), slice(left, left + WINDOW[1])
-    return report.side_by_side(
-        [u[window], *(np.repeat(methods[name](f)[window], 1, axis=-1) for name in shown)], ["truth", *shown]
+    factor = problem.sampling.factor
+    top, left = (max(0, min(at, size - window)) for at, size, window in zip(CUT_AT, u.shape, WINDOW, strict=False))
+    shown = {
+        "truth": u,
+        "input": f.repeat(factor, axis=0).repeat(factor, axis=1),
+        **{name: upscaled[name](f) for name in PICTURED},
+    }
+    parts = [pixels[top : top + WINDOW[0], left : left + WINDOW[1]] for pixels in shown.values()]
+    return report.side_by_side(parts, list(shown))
+
+
+def times() -> Table:
+    """How long upscaling takes, in colour."""
+    rows = []
+    for factor in (2, 4):
+        upscaler = upscale.Upscaler(upscale.gaussian(factor, 0.4 * factor))
+        for height, width in ((512 // factor, 768 // factor), (512, 768)):
+            image = np.random.default_rng(0).random((height, width, 3), np.float32)
+            method = _on_arrays(upscaler)
+            seconds = []
+            for _ in range(2):
+                start = time.perf_counter(), time.process_time()
+                method(image)
+                seconds += [time.perf_counter() - start[0], time.process_time() - start[1]]
+            rows.append([f"{width} x {height}", f"x{factor}", *(f"{value:.1f}" for value in seconds)])
+    text = (
+        "Colour, `Upscaler` with its defaults. The first call builds the graph too. On a machine that does other work "
+        "beside, the processor's seconds, of all threads together, say more than the clock's."
     )
+    columns = ["input", "factor", "first call, s", "processor, s", "further calls, s", "processor, s"]
+    return Table("Time", text, columns, rows)
 
 
 def compare(images: str | os.PathLike[str]) -> Findings:
@@ -167,10 +212,13 @@ def compare(images: str | os.PathLike[str]) -> Findings:
       images: the folder.
     """
     found = photographs(images)
-    tables, numbers, pictures = [], {}, {}
+    tables, numbers = [], {}
     for problem in PROBLEMS:
         pairs = [_degraded(image, problem.sampling) for image in found.values()]
-        scores = mean_scores(_methods(problem), pairs, CROP, problem.title)
+        scores = mean_scores(methods(problem), pairs, CROP, problem.title)
         tables.append(_table(problem, scores))
         numbers[problem.title] = {name: dict(zip(found, score.tolist(), strict=True)) for name, score in scores.items()}
-    return Findings("upscale", "Upscaling", "", tables, numbers, pictures)
+    shown = found.get(PHOTOGRAPH, next(iter(found.values())))
+    pictures = {problem.name: _picture(shown, problem) for problem in PROBLEMS if problem.name}
+    command = "blade-compare --application=upscale --images=FOLDER --output=FOLDER"
+    return Findings("upscale", "Upscaling", command, [*tables, times()], numbers, pictures)
