@@ -40,8 +40,8 @@ _STEPS = flags.DEFINE_integer("steps", upscale.DEFAULT_STEPS, "Number of time st
 _WEIGHT = flags.DEFINE_float(
     "weight",
     None,
-    "For noisy images: how much of what does not explain the input a step corrects, between 0 and 2; 1 for little noise, "
-    "0.1 for visible noise. Default: all of it, which is for clean images.",
+    "For noisy images: which part of what is unexplained of the input a step corrects, between 0 and 2; 1 for little "
+    "noise, 0.1 where it is visible. Default: all of it, for clean images.",
 )
 _COLOUR = flags.DEFINE_enum(
     "colour",
