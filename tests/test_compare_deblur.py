@@ -5,7 +5,7 @@ import skimage.data
 import skimage.restoration
 
 from blade_tf import image
-from blade_tf.compare import deblur, deblur_peers
+from blade_tf.compare import deblur, deblur_peers, degraded
 
 PHOTOGRAPH = skimage.data.camera()[150:214, 200:280].astype(np.float32) / 255
 
@@ -51,10 +51,10 @@ def test_masks_differ_by_seed_and_leave_most_pixels(kind):
 def test_each_method_of_each_table_restores():
     truth = [PHOTOGRAPH[..., np.newaxis]]
     tables = [
-        (deblur._deblurring(), deblur._degraded(truth, deblur.NOISE, deblur.BLUR), 0.3),
-        (deblur._choices(), deblur._degraded(truth, deblur.NOISE, deblur.BLUR), 0.3),
-        (deblur._denoising(25, deblur.CHAMBOLLE[-1], deblur.NL_MEANS[-1]), deblur._degraded(truth, 25 / 255), 3),
-        (deblur._inpainting(), deblur._masked(truth, "scratches"), 3),
+        (deblur._deblurring(), degraded.degraded(truth, deblur.NOISE, deblur.BLUR), 0.3),
+        (deblur._choices(), degraded.degraded(truth, deblur.NOISE, deblur.BLUR), 0.3),
+        (deblur._denoising(25, deblur.CHAMBOLLE[-1], deblur.NL_MEANS[-1]), degraded.degraded(truth, 25 / 255), 3),
+        (deblur._inpainting(), degraded.masked(truth, "scratches"), 3),
     ]
     for methods, problems, gain in tables:
         scores = deblur.mean_scores(methods, problems)
@@ -64,6 +64,6 @@ def test_each_method_of_each_table_restores():
 
 
 def test_a_search_finds_the_best_number():
-    problems = [(deblur.Problem(np.full((16, 16, 1), 0.5, np.float32), 0.1), np.full((16, 16, 1), 0.7, np.float32))]
+    problems = [(degraded.Problem(np.full((16, 16, 1), 0.5, np.float32), 0.1), np.full((16, 16, 1), 0.7, np.float32))]
     found = deblur._search(lambda a: lambda problem: problem.f + np.float32(a), [0.05], problems)
     assert found[0] == pytest.approx(0.2, rel=0.1)

@@ -3,11 +3,13 @@
     blade-deblur --input=BLURRED.png --output=SHARP.png --kernel=gaussian:1.0 --noise=5
     blade-deblur --input=NOISY.png --output=CLEAN.png
     blade-deblur --input=SCRATCHED.png --output=WHOLE.png --mask=KNOWN.png
+    blade-deblur --input=BLURRED.png --output=SHARP.png --stages=restoration_range
     blade-deblur --export=SAVED --kernel=disk:2.5 --portable
 
 What is given says what is done: --kernel deblurs, --mask inpaints, both do both, neither denoises. The noise level is
-estimated where --noise does not state it. PNG, JPEG and TIFF of 8 or 16 bits, gray or colour; alpha is kept. A file of
-a folder that cannot be restored does not stop the others; it is named, and the exit status is then 1.
+estimated where --noise does not state it. --stages takes a model that was trained for a degradation instead. PNG, JPEG
+and TIFF of 8 or 16 bits, gray or colour; alpha is kept. A file of a folder that cannot be restored does not stop the
+others; it is named, and the exit status is then 1.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import tensorflow as tf
 from absl import flags
 
 from blade_tf import arguments, colour, image_files, image_io, models
-from blade_tf.apps import deblur, kernels
+from blade_tf.apps import deblur, kernels, stages
 from blade_tf.cli import common
 
 _INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.")
@@ -51,6 +53,12 @@ _STEPS = flags.DEFINE_integer(
 )
 _PAPER = flags.DEFINE_boolean(
     "paper", False, "The paper's setting: coherence-enhancing diffusion, lambda 2, ten steps."
+)
+_STAGES = flags.DEFINE_string(
+    "stages",
+    None,
+    "Restore by a model that was trained for the degradation, which needs nothing else: restoration (a Gaussian blur of "
+    "1 px, noise of 5), restoration_range (0.4 to 1.5 px, noise of 1 to 10), or a folder of a trained one.",
 )
 _COLOUR = flags.DEFINE_enum(
     "colour", None, list(colour.WAYS), "How a colour image's filters are chosen; default: as suits the regulariser."
@@ -96,7 +104,19 @@ def _function(settings: deblur.Settings) -> Callable[[image_io.Image], np.ndarra
     return restored
 
 
+def _by_stages() -> Callable[[image_io.Image], np.ndarray]:
+    own = {"kernel": _KERNEL, "mask": _MASK, "noise": _NOISE, "regulariser": _REGULARISER, "lambda": _LAMBDA}
+    for name, flag in own.items():
+        if flag.value is not None:
+            raise ValueError(f"{name}: expected none with --stages, whose model has its own, got {flag.value!r}")
+    model = stages.load(_STAGES.value)
+    return lambda image: stages.restore(image.pixels[np.newaxis], model)[0].numpy()
+
+
 def _run() -> None:
+    if _EXPORT.value and _STAGES.value:
+        stages.export(_EXPORT.value, _STAGES.value, portable=_PORTABLE.value, channels=_CHANNELS.value)
+        return
     if _EXPORT.value:
         kernel = kernels.parse(_KERNEL.value) if _KERNEL.value else None
         name = _REGULARISER.value or deblur.REGULARISER
@@ -105,7 +125,8 @@ def _run() -> None:
     if not _INPUT.value or not _OUTPUT.value:
         raise ValueError("expected --input and --output, or --export")
     # Whatever is wrong with the settings is found before any file is touched.
-    failed = image_files.convert(_INPUT.value, _OUTPUT.value, _function(_settings()), "deblur", _BESIDE.value)
+    function = _by_stages() if _STAGES.value else _function(_settings())
+    failed = image_files.convert(_INPUT.value, _OUTPUT.value, function, "deblur", _BESIDE.value)
     for reason in failed.values():
         print(f"blade-deblur: {reason}", file=sys.stderr)
     if failed:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ import tensorflow as tf
 from skimage import restoration as skimage_restoration
 
 from blade_tf import image as image_lib
-from blade_tf import image_io, operators, report
-from blade_tf.apps import deblur, kernels
+from blade_tf import image_io, report
+from blade_tf.apps import deblur, kernels, stages
 from blade_tf.compare import deblur_peers as peers
+from blade_tf.compare.degraded import Problem, Problems, degraded, masked
 from blade_tf.compare.findings import Findings, Table
 from blade_tf.compare.restored import mean_scores, photographs
 
@@ -35,6 +35,14 @@ WIENER_SKIMAGE = 0.0294
 RICHARDSON_LUCY = 6
 TOTAL_VARIATION = 0.00348
 REFERENCES = {"perona_malik": (0.252, 0.378), "ced": (0.0195, 0.0658)}  # pace, pull: see `peers.pde`
+# Trained for a degradation, by configs of their names.
+STAGES = {
+    "restoration": "stages of BLADE that undo a Gaussian blur of 1 px and noise of 5/255: "
+    '`blade_tf.apps.stages.restore(image, "restoration")`, or `blade-deblur --stages=restoration`.',
+    "restoration_range": "stages of BLADE that undo Gaussian blurs of 0.4 to 1.5 px and noise of 1/255 to 10/255, "
+    'without being told how much: `blade_tf.apps.stages.restore(image, "restoration_range")`, or '
+    "`blade-deblur --stages=restoration_range`.",
+}
 MODELS = {  # the time step in the model's own, dt lambda
     "tv_flow": (1.0, 1.25),
     "perona_malik_paper": (1.25, 1.5),
@@ -44,35 +52,8 @@ CHAMBOLLE = (0.5, 0.7, 0.75)  # of the noise level
 NL_MEANS = (0.7, 0.75, 0.7)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Problem:
-    """f = A u + noise: the image f [H, W, 1], and what methods know beside it."""
-
-    f: np.ndarray
-    noise: float
-    kernel: np.ndarray | None = None
-    known: np.ndarray | None = None
-
-
 DEFAULTS = deblur.Settings()
 Method = Callable[[Problem], np.ndarray]
-Problems = list[tuple[Problem, np.ndarray]]
-
-
-def _degraded(images: Iterable[np.ndarray], noise: float, sigma: float | None = None) -> Problems:
-    """Each image blurred, by sigma pixels, and with noise of its own seed; not clipped."""
-    kernel = None if sigma is None else kernels.gaussian(sigma)
-    found = []
-    for seed, u in enumerate(images):
-        f = u if kernel is None else operators.blur(kernel)(u[np.newaxis])[0].numpy()
-        f = f + np.random.default_rng(seed).normal(0, noise, f.shape).astype(f.dtype)
-        found.append((Problem(f, noise, kernel), u))
-    return found
-
-
-def _masked(images: Iterable[np.ndarray], kind: str) -> Problems:
-    masks = ((u, peers.mask(kind, u.shape, seed)) for seed, u in enumerate(images))
-    return [(Problem(u * known, 0.0, None, known), u) for u, known in masks]
 
 
 def _restored(settings: deblur.Settings = DEFAULTS, told: bool = True, discrepancy: bool = False) -> Method:
@@ -81,6 +62,10 @@ def _restored(settings: deblur.Settings = DEFAULTS, told: bool = True, discrepan
         return deblur.deblur(f, problem.kernel, problem.known, noise, settings, discrepancy)[0].numpy()
 
     return method
+
+
+def _by_stages(name: str) -> Method:
+    return lambda problem: stages.restore(problem.f[np.newaxis], name)[0].numpy()
 
 
 def _by_model(name: str, pace: float, pull: float) -> Method:
@@ -122,6 +107,7 @@ def _richardson_lucy(iterations: int) -> Method:
 def _deblurring() -> dict[str, Method]:
     return {
         "input": lambda problem: problem.f,
+        **{name: _by_stages(name) for name in STAGES},
         "BLADE: `ced_paper` in the paper's setting": _restored(deblur.PAPER),
         **{f"BLADE: `{name}`": _by_model(name, *numbers) for name, numbers in MODELS.items()},
         "BLADE: `perona_malik`, the default": _restored(),
@@ -188,6 +174,28 @@ def _inpainting() -> dict[str, Method]:
     return methods
 
 
+def _strengths(truths: Sequence[np.ndarray]) -> Table:
+    """Blurs and noise of the range that "restoration_range" was trained for."""
+    methods = {
+        "input": lambda problem: problem.f,
+        "restoration_range": _by_stages("restoration_range"),
+        "restoration": _by_stages("restoration"),
+        "the default": _restored(),
+    }
+    degradations = [(blur, level) for blur in (0.5, 1.0, 1.5) for level in (2, 5, 10)]
+    columns = [
+        mean_scores(methods, degraded(truths, level / 255, blur), what=f"blur {blur:g}, noise {level}")
+        for blur, level in degradations
+    ]
+    rows = [[name, *(f"{scores[name][:, 0].mean():.2f}" for scores in columns)] for name in methods]
+    text = (
+        f"PSNR in dB, mean over every third photograph, {len(truths)}, for blurs of 0.5, 1 and 1.5 px and noise of 2, "
+        "5 and 10/255. `restoration_range` is told neither, the default, by a regulariser, both; `restoration` was "
+        "trained for 1 px and 5/255 alone."
+    )
+    return Table("Other strengths", text, ["method", *(f"{blur:g} px, {level}" for blur, level in degradations)], rows)
+
+
 def _timed(methods: Mapping[str, Method], seconds: dict[str, list[float]]) -> dict[str, Method]:
     def timed(name: str, method: Method) -> Method:
         def run(problem: Problem) -> np.ndarray:
@@ -219,7 +227,7 @@ def compare(images: str | os.PathLike[str]) -> Findings:
     found = photographs(images)
     truths = list(found.values())
     fewer = truths[::3]
-    blurred = _degraded(truths, NOISE, BLUR)
+    blurred = degraded(truths, NOISE, BLUR)
     methods = _deblurring()
     where = "photographs, luma; PSNR of unclipped values; median time of one photograph, beside other work."
     tables = [
@@ -227,36 +235,37 @@ def compare(images: str | os.PathLike[str]) -> Findings:
             "Deblurring",
             f"Gaussian blur of {BLUR:g} px, noise of standard deviation {255 * NOISE:g}/255. Mean over {len(truths)} "
             f"{where} All but the unsupervised filter was tuned on the training photographs for this problem, or for "
-            "its noise level.",
+            "its noise level; `restoration` was trained for it, `restoration_range` for a range around it.",
             COLUMNS,
             _rows(methods, blurred, "deblur"),
         )
     ]
+    tables.append(_strengths(fewer))
     text = f"The same problem with `perona_malik`, every third photograph: mean over {len(fewer)} {where}"
     tables.append(Table("The choice of lambda", text, COLUMNS, _rows(_choices(), blurred[::3], "lambda")))
     for level, numbers in zip(LEVELS, zip(CHAMBOLLE, NL_MEANS, strict=True), strict=True):
-        rows = _rows(_denoising(level, *numbers), _degraded(fewer, level / 255), f"denoise {level}")
+        rows = _rows(_denoising(level, *numbers), degraded(fewer, level / 255), f"denoise {level}")
         text = f"Every third photograph: mean over {len(fewer)} {where} All are told the noise level but for one."
         if not importlib.util.find_spec("pywt"):
             text += " Wavelets are left out, as PyWavelets is not installed."
         tables.append(Table(f"Denoising, standard deviation {level}/255", text, COLUMNS, rows))
     filling = _inpainting()
     for kind, title in (("random", "half of the pixels unknown, at random"), ("scratches", "scratches")):
-        problems = _masked([u[MIDDLE] for u in fewer], kind)
+        problems = masked([u[MIDDLE] for u in fewer], kind)
         text = f"The middle of every third photograph: mean over {len(fewer)} {where}"
         if not importlib.util.find_spec("cv2"):
             text += " OpenCV is left out, as it is not installed."
         tables.append(Table(f"Inpainting, {title}", text, COLUMNS, _rows(filling, problems, f"inpaint {kind}")))
     pictures = {}
     for what, chosen, (problem, truth) in (
-        ("deblurred", _pick(methods, ("input", "paper's", "the default", "TV decon", "Wiener, cos")), blurred[-1]),
+        ("deblurred", _pick(methods, ("input", "restoration", "paper's", "the default", "Wiener, cos")), blurred[-1]),
         ("inpainted", _pick(filling, ("input", "`ced`", "biharmonic")), problems[-1]),
     ):
         shown = {"photograph": truth, **{name: method(problem) for name, method in chosen.items()}}
         cut = [np.clip(picture[CROP], 0, 1).astype(np.float32) for picture in shown.values()]
         pictures[what] = report.side_by_side(cut, [name.replace("`", "") for name in shown], columns=3, scale=2)
     command = "blade-compare --application=deblur --images=KODAK --output=results"
-    return Findings("deblur", "Restoration", command, tables, pictures=pictures)
+    return Findings("deblur", "Restoration", command, tables, pictures=pictures, uses=STAGES)
 
 
 def _pick(methods: Mapping[str, Method], parts: Sequence[str]) -> dict[str, Method]:
@@ -305,7 +314,7 @@ def _search(
 def tune(images: str | os.PathLike[str]) -> dict[str, Any]:
     """The constants of this module and of `blade_tf.apps.deblur`, found again on a folder of training photographs."""
     truths = _training(images)
-    blurred = _degraded(truths, NOISE, BLUR)
+    blurred = degraded(truths, NOISE, BLUR)
     found: dict[str, Any] = {
         "WIENER": _search(lambda w: _plane(peers.wiener, BLUR, w), [WIENER], blurred),
         "WIENER_SKIMAGE": _search(_wiener, [WIENER_SKIMAGE], blurred),
@@ -320,7 +329,7 @@ def tune(images: str | os.PathLike[str]) -> dict[str, Any]:
             lambda pace, pull, name=name: _plane(peers.pde, name, BLUR, pace, pull), numbers, blurred, 1.9
         )
     for level, chambolle, nl_means in zip(LEVELS, CHAMBOLLE, NL_MEANS, strict=True):
-        noisy = _degraded(truths, level / 255)
+        noisy = degraded(truths, level / 255)
         for name, number in (("denoise_tv_chambolle", chambolle), ("denoise_nl_means", nl_means)):
             found[f"{name} {level}"] = _search(
                 lambda h, name=name, level=level: _denoising(level, h, h)[name], [number], noisy
@@ -329,7 +338,7 @@ def tune(images: str | os.PathLike[str]) -> dict[str, Any]:
         found[f"MODELS {name}"] = _search(lambda *n, name=name: _by_model(name, *n), numbers, blurred, 1.9)
     for (name, blurs), (paces, pulls) in deblur.TUNED.items():
         for noise, *start in zip(deblur.NOISES, paces, pulls, strict=True):
-            problems = _degraded(truths, noise / 255, BLUR if blurs else None)
+            problems = degraded(truths, noise / 255, BLUR if blurs else None)
             found[f"TUNED {name} {blurs} {noise:g}"] = _search(
                 lambda *n, name=name: _by_model(name, *n), start, problems, 1.9
             )
