@@ -57,7 +57,7 @@ _PAPER = flags.DEFINE_boolean(
 _STAGES = flags.DEFINE_string(
     "stages",
     None,
-    "Restore by a model that was trained for the degradation, needing nothing else: restoration (a Gaussian blur of "
+    "Restore by a model that was trained for the degradation, needing no more: restoration (a Gaussian blur of "
     "1 px, noise of 5), restoration_range (0.4 to 1.5 px, noise of 1 to 10), or a folder of a trained one.",
 )
 _COLOUR = flags.DEFINE_enum(
