@@ -66,6 +66,7 @@ def convert(
     function: Callable[[image_io.Image], np.ndarray | image_io.Image],
     what: str,
     beside: bool = False,
+    written: Callable[[pathlib.Path], None] = lambda _: None,
 ) -> dict[str, str]:
     """Writes what a function makes of an image file, or of each of a folder, with the same depth and the same alpha.
 
@@ -76,6 +77,7 @@ def convert(
         repeated); or to an `Image`, where alpha changes too.
       what: stands before the progress bar that a folder has.
       beside: write a picture of the result beside the input too, to NAME_beside.png.
+      written: called with each input's path when its result is written.
 
     Returns:
       For each file that could not be read, converted (the function's ValueError) or written, the reason.
@@ -88,6 +90,7 @@ def convert(
     for read_from, write_to in tqdm.tqdm(pairs, desc=what, unit="image", disable=len(pairs) == 1):
         try:
             _converted(read_from, write_to, function, beside)
+            written(read_from)
         except (image_io.ImageError, OSError) as error:
             failed[str(read_from)] = str(error)
     return failed

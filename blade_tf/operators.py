@@ -18,7 +18,17 @@ import tensorflow as tf
 from blade_tf import image as image_lib
 from blade_tf import names
 
-__all__ = ["BORDERS", "Operator", "blur", "data_term", "identity", "mask", "pseudo_inverse", "subsample"]
+__all__ = [
+    "BORDERS",
+    "Operator",
+    "blur",
+    "data_term",
+    "identity",
+    "mask",
+    "pseudo_inverse",
+    "squared_norm",
+    "subsample",
+]
 
 Map = Callable[[tf.Tensor], tf.Tensor]
 
@@ -189,25 +199,47 @@ def subsample(factor: int, offset: int = 0) -> Operator:
     return Operator(forward, adjoint)
 
 
-def data_term(operator: Operator, f: Any, weight: float) -> Map:
+def data_term(operator: Operator, f: Any, weight: Any) -> Map:
     """The rate `u -> weight A^T (f - A u)` (eq 4.2) that draws A u towards f: minus the gradient of
     `weight / 2 ||A u - f||^2`.
 
     Args:
       operator: A.
       f: what has been observed, of the shape of A u.
-      weight: lambda, positive.
+      weight: lambda, positive; or a tensor that broadcasts to u.
 
     Raises:
-      ValueError: for a weight that is not positive and finite.
+      ValueError: for a weight that is a number and not positive and finite.
     """
-    if not 0 < weight < math.inf:
+    if not tf.is_tensor(weight) and not 0 < weight < math.inf:
         raise ValueError(f"weight: expected a positive finite number, got {weight!r}")
     f = tf.convert_to_tensor(f)
     return lambda u: weight * operator.adjoint(f - operator(u))
 
 
-def pseudo_inverse(kernel: Any, factor: int, size: tuple[int, int], offset: int = 0) -> Map:
+def _lags(kernel: np.ndarray, factor: int) -> np.ndarray:
+    """sum_n kernel[n] kernel[n + factor j] for j = -m..m along y and x: A A^T is the convolution with it."""
+    rows, columns = (factor * np.arange(-((size - 1) // factor), (size - 1) // factor + 1) for size in kernel.shape)
+    size = [2 * size - 1 for size in kernel.shape]
+    correlation = np.fft.irfft2(np.abs(np.fft.rfft2(kernel, size)) ** 2, size)
+    return correlation[np.ix_(rows, columns)]
+
+
+def squared_norm(kernel: Any, factor: int) -> float:
+    """||A||^2 of A = subsample(factor) @ blur(kernel, "periodic"), on images of any size.
+
+    What a data term's step may be is its reciprocal: `dt weight ||A||^2 < 2`. For a kernel with negative entries, an
+    upper bound.
+
+    Raises:
+      ValueError: as `blur` and `subsample`.
+    """
+    found = _kernel(kernel)
+    _check_factor(factor, 0)
+    return float(np.abs(_lags(found, factor)).sum())
+
+
+def pseudo_inverse(kernel: Any, factor: int, offset: int = 0) -> Map:
     """The pseudo-inverse A^+ of A = subsample(factor, offset) @ blur(kernel, "periodic"), in the Fourier domain.
 
     A A^T is a convolution on the coarse grid, whose transfer function S is the mean of |kernel^|^2 over the factor^2
@@ -215,35 +247,41 @@ def pseudo_inverse(kernel: Any, factor: int, size: tuple[int, int], offset: int 
     u - A^+(A u) is the orthogonal projection of u on the null space {u : A u = 0} (P0 of eq 4.7).
 
     Args:
-      kernel: [R, S], not larger than `size`.
+      kernel: [R, S], not larger than the fine grid.
       factor: of the subsampling.
-      size: (H, W) of the fine grid, multiples of the factor.
       offset: of the subsampling.
 
     Returns:
-      f [N, H / factor, W / factor, C] -> [N, H, W, C] of the same dtype. The transforms are in float64.
+      f [N, h, w, C] -> [N, factor h, factor w, C] of the same dtype, any h and w. The transforms are in float64.
 
     Raises:
-      ValueError: as `blur` and `subsample`; sizes that the factor does not divide, or that are smaller than the kernel.
+      ValueError: as `blur` and `subsample`; when it is applied: f is not [N, h, w, C], or the fine grid is smaller than
+        the kernel.
     """
     found = _kernel(kernel)
     _check_factor(factor, offset)
-    if any(s % factor or s < k for s, k in zip(size, found.shape, strict=True)):
-        raise ValueError(f"size: expected multiples of {factor}, at least {list(found.shape)}, got {tuple(size)}")
-    power = np.abs(np.fft.fft2(found, size)) ** 2
-    coarse = [s // factor for s in size]
-    transfer = power.reshape(factor, coarse[0], factor, coarse[1]).mean((0, 2))
-    inverse = np.where(transfer > 1e-14 * power.max(), 1, 0) / np.where(transfer > 0, transfer, 1)
-    inverse = inverse[:, : coarse[1] // 2 + 1]
     operator = subsample(factor, offset) @ blur(found, "periodic")
+    lags = _lags(found, factor)
+
+    def waves(size: Any, frequencies: Any, count: int) -> tf.Tensor:
+        reach = count // 2
+        at = tf.cast(tf.range(frequencies), tf.float64) * (-2 * math.pi / tf.cast(size, tf.float64))
+        phase = at[:, tf.newaxis] * tf.range(-reach, reach + 1, dtype=tf.float64)
+        return tf.complex(tf.cos(phase), tf.sin(phase))
 
     def apply(f: Any) -> tf.Tensor:
         f = tf.convert_to_tensor(f)
-        if f.shape.rank != 4 or f.shape[1:3] != coarse:
-            raise ValueError(f"f: expected [N, {coarse[0]}, {coarse[1]}, C], got {f.shape}")
+        if f.shape.rank != 4:
+            raise ValueError(f"f: expected [N, h, w, C], got {f.shape}")
+        h, w = tf.shape(f)[1], tf.shape(f)[2]
+        left = waves(h, h, lags.shape[0]) @ tf.constant(lags, tf.complex128)
+        right = waves(w, w // 2 + 1, lags.shape[1])
+        transfer = tf.math.real(tf.matmul(left, right, transpose_b=True))
+        usable = transfer > 1e-14 * np.abs(lags).sum()
+        inverse = tf.where(usable, 1 / tf.where(usable, transfer, 1), 0)
         planes = tf.transpose(tf.cast(f, tf.float64), [0, 3, 1, 2])
-        spectrum = tf.signal.rfft2d(planes) * tf.constant(inverse, tf.complex128)
-        found = tf.transpose(tf.signal.irfft2d(spectrum, coarse), [0, 2, 3, 1])
-        return tf.cast(operator.adjoint(found), f.dtype)
+        spectrum = tf.signal.rfft2d(planes) * tf.cast(inverse, tf.complex128)
+        solved = tf.transpose(tf.signal.irfft2d(spectrum, [h, w]), [0, 2, 3, 1])
+        return operator.adjoint(tf.cast(solved, f.dtype))
 
     return apply

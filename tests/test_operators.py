@@ -104,7 +104,7 @@ def test_the_pseudo_inverse_solves_and_projects(sigma, factor, offset, size):
     weights = image.gaussian_kernel(sigma)
     kernel = np.outer(weights, weights)
     operator = operators.subsample(factor, offset) @ operators.blur(kernel, "periodic")
-    inverse = operators.pseudo_inverse(kernel, factor, size, offset)
+    inverse = operators.pseudo_inverse(kernel, factor, offset)
     u, w = noise(2, *size, 3), noise(2, *size, 3)
     f = operator(u)
     np.testing.assert_allclose(operator(inverse(f)), f, atol=1e-11)
@@ -115,7 +115,7 @@ def test_the_pseudo_inverse_solves_and_projects(sigma, factor, offset, size):
     np.testing.assert_allclose(operator(project(u)), np.zeros_like(f), atol=1e-11)
     np.testing.assert_allclose(project(project(u)), project(u), atol=1e-11)
     assert inner(project(u), w) == pytest.approx(inner(u, project(w)), abs=1e-10)
-    single = operators.pseudo_inverse(kernel, factor, size, offset)(tf.cast(f, tf.float32))
+    single = operators.pseudo_inverse(kernel, factor, offset)(tf.cast(f, tf.float32))
     assert single.dtype == tf.float32
     np.testing.assert_allclose(operator(tf.cast(single, tf.float64)), f, atol=1e-5)
 
@@ -126,9 +126,17 @@ def test_the_pseudo_inverse_is_that_of_the_matrix():
     units = tf.reshape(tf.eye(24, dtype=tf.float64), [24, *size, 1])
     matrix = tf.reshape(operator(units), [24, 6]).numpy().T
     f = noise(1, 3, 2, 1)
-    found = operators.pseudo_inverse(kernel, 2, size, 1)(f)
+    found = operators.pseudo_inverse(kernel, 2, 1)(f)
     expected = np.linalg.pinv(matrix) @ f.numpy().ravel()
     np.testing.assert_allclose(found.numpy().ravel(), expected, atol=1e-11)
+    assert operators.squared_norm(kernel, 2) == pytest.approx(np.linalg.norm(matrix, 2) ** 2, rel=1e-12)
+
+
+def test_the_pseudo_inverse_in_a_graph_of_open_sizes():
+    inverse = operators.pseudo_inverse(GAUSSIAN, 2, 1)
+    f = noise(1, 9, 6, 2)
+    graph = tf.function(inverse, input_signature=[tf.TensorSpec([None, None, None, 2], tf.float64)])
+    np.testing.assert_allclose(graph(f), inverse(f), atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -149,9 +157,11 @@ def test_the_pseudo_inverse_is_that_of_the_matrix():
         (lambda: operators.data_term(operators.identity(), np.ones((1, 4, 4, 1)), 0.0), r"weight: .* got 0.0"),
         (lambda: operators.data_term(operators.identity(), np.ones((1, 4, 4, 1)), -1.0), r"weight: .* got -1.0"),
         (lambda: operators.data_term(operators.identity(), np.ones((1, 4, 4, 1)), np.nan), r"weight: .* got nan"),
-        (lambda: operators.pseudo_inverse(KERNEL, 2, (7, 8)), r"size: expected multiples of 2, .* got \(7, 8\)"),
-        (lambda: operators.pseudo_inverse(KERNEL, 2, (8, 4)), r"size: expected .* at least \[3, 5\], got \(8, 4\)"),
-        (lambda: operators.pseudo_inverse(KERNEL, 2, (8, 8))(np.ones((1, 8, 8, 1))), r"f: expected \[N, 4, 4, C\]"),
+        (lambda: operators.pseudo_inverse(KERNEL, 2)(np.ones((8, 8, 1))), r"f: expected \[N, h, w, C\], got \(8,"),
+        (lambda: operators.pseudo_inverse(KERNEL, 2)(np.ones((1, 8, 2, 1))), r"kernel: expected .* got \[3, 5\]"),
+        (lambda: operators.pseudo_inverse(KERNEL, 2, 2), r"offset: expected an integer in \[0, 2\), got 2"),
+        (lambda: operators.squared_norm(KERNEL, 0), r"factor: expected a positive integer, got 0"),
+        (lambda: operators.squared_norm(np.ones(3), 2), r"kernel: expected \[R, S\], got \[3\]"),
     ],
 )  # fmt: skip
 def test_errors_name_the_argument(call, message):

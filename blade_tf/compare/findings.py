@@ -69,11 +69,15 @@ def _section(table: dict[str, Any]) -> list[str]:
 
 def card(trained: models.Trained, record: dict[str, Any]) -> str:
     """A model's card in Markdown, from what NAME.json of a comparison holds: the tables that have a row of its name."""
-    config, chosen = trained.config, trained.spec["selection"]
+    config = trained.config
+    chosen = trained.spec.get("selection") or trained.spec["selections"]
+    stages = f"{len(chosen)} stages, each by " if isinstance(chosen, list) else ""
+    footprints = [trained.spec[key] for key in ("footprint", "residual_footprint") if key in trained.spec]
     crops = f"{config['data']['crops_per_image']} crops of {config['data']['crop']} x {config['data']['crop']}"
     points = [
         f"**Use**: {record['uses'][trained.name]}",
-        f"**Selection**: {selection.described(chosen)}; footprint {' x '.join(map(str, trained.spec['footprint']))}.",
+        f"**Selection**: {stages}{selection.described(chosen[0] if stages else chosen)}; footprint "
+        f"{' and '.join(' x '.join(map(str, size)) for size in footprints)}.",
         f"**Data**: see [the photographs](../PHOTOGRAPHS.md); {crops} each.",
         f"**Training**: `configs/{trained.name}.py`, seed {config['seed']}.",
         "**Files**: `model.json` (structure, thresholds, config) and `weights.npz`: data only, read without pickle and "

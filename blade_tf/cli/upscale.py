@@ -1,0 +1,94 @@
+"""blade-upscale: image files at an integer multiple of their resolution.
+
+    blade-upscale --input=PHOTOGRAPH.jpg --output=LARGE.png --factor=4
+    blade-upscale --input=FOLDER --output=FOLDER2 --weight=0.5
+    blade-upscale --export=SAVED --factor=4 --channels=3
+
+PNG, JPEG and TIFF of 8 or 16 bits, gray or colour; alpha's pixels are repeated. A file that cannot be read does not
+stop a folder; it is named, and the exit status is then 1.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from blade_tf import colour, image_files, image_io
+from blade_tf.apps import upscale
+from blade_tf.cli import common
+
+_INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.")
+_OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.")
+_EXPORT = flags.DEFINE_string("export", None, "New folder for a SavedModel of the same computation.")
+_PORTABLE = flags.DEFINE_bool("portable", False, "For --export: loads with TensorFlow alone, but is slower.")
+_CHANNELS = flags.DEFINE_integer("channels", 1, "For --export: 1, gray, or 3.")
+_FACTOR = flags.DEFINE_integer("factor", 2, "How many times as high and wide: an integer of at least 2.")
+_MODEL = flags.DEFINE_string(
+    "model", upscale.DEFAULT_MODEL, "The regulariser: name of a pretrained model, or folder of a trained one."
+)
+_SIGMA = flags.DEFINE_float("sigma", 0.4, "Standard deviation of the point spread function, in --sigma_in pixels.")
+_SIGMA_IN = flags.DEFINE_enum("sigma_in", "low", ["low", "high"], "--sigma is in low- or high-resolution pixels.")
+_POSITION = flags.DEFINE_float(
+    "position",
+    None,
+    "High-resolution pixel on which the first low-resolution one sits; default: its block's centre, (factor - 1) / 2.",
+)
+_STEPS = flags.DEFINE_integer("steps", upscale.DEFAULT_STEPS, "Number of time steps.", lower_bound=0)
+_WEIGHT = flags.DEFINE_float(
+    "weight",
+    None,
+    "For noisy images: which part of what is unexplained of the input a step corrects, between 0 and 2; 1 for little "
+    "noise, 0.1 where it is visible. Default: all of it, for clean images.",
+)
+_COLOUR = flags.DEFINE_enum(
+    "colour",
+    None,
+    list(colour.WAYS),
+    f"How a colour image's filters are chosen: {', '.join(f'{way}, {text}' for way, text in colour.WAYS.items())}; "
+    "default: what comes nearest to the model's equation.",
+)
+_PAPER = flags.DEFINE_bool(
+    "paper", False, "The paper's setting, instead of --model, --sigma, --sigma_in, --steps and --weight."
+)
+_BESIDE = flags.DEFINE_bool("beside", False, "Also write a picture of the result beside the input, NAME_beside.png.")
+
+
+def _upscaler() -> upscale.Upscaler:
+    if _PAPER.value:
+        return upscale.paper(_FACTOR.value, _POSITION.value)
+    sigma = _SIGMA.value * (_FACTOR.value if _SIGMA_IN.value == "low" else 1)
+    sampling = upscale.gaussian(_FACTOR.value, sigma, _POSITION.value)
+    return upscale.Upscaler(sampling, _MODEL.value, _STEPS.value, _WEIGHT.value, _COLOUR.value)
+
+
+def _run() -> None:
+    if bool(_INPUT.value) != bool(_OUTPUT.value) or not (_INPUT.value or _EXPORT.value):
+        raise ValueError("expected --input and --output, or --export, or all three")
+    upscaler = _upscaler()
+    if _EXPORT.value:
+        upscale.export(upscaler, _EXPORT.value, portable=_PORTABLE.value, channels=_CHANNELS.value)
+    if not _INPUT.value:
+        return
+
+    graph = tf.function(upscaler, reduce_retracing=True)
+
+    def upscaled(image: image_io.Image) -> np.ndarray:
+        return graph(tf.constant(image.pixels[np.newaxis]))[0].numpy()
+
+    failed = image_files.convert(_INPUT.value, _OUTPUT.value, upscaled, "upscale", _BESIDE.value)
+    for reason in failed.values():
+        print(f"blade-upscale: {reason}", file=sys.stderr)
+    if failed:
+        sys.exit(1)
+
+
+def main() -> None:
+    """The console script."""
+    common.main(_run, __name__)
+
+
+if __name__ == "__main__":
+    main()
