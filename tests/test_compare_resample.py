@@ -6,6 +6,7 @@ import scipy.ndimage
 import skimage.data
 
 from blade_tf import compare, image_io
+from blade_tf.apps.interpolation import cubic
 from blade_tf.compare import displaced, interpolation
 from blade_tf.compare import resample as comparison
 from blade_tf.data.resampling import translated
@@ -23,7 +24,7 @@ def fields(shape, shift):
 @pytest.mark.parametrize("a", [-0.5, -0.75, -1.0])
 def test_cubic_kernels_are_keyss(a, image):
     """At half a pixel: a / 8, (4 - a) / 8, (4 - a) / 8, a / 8 along the axis."""
-    found = interpolation.kernel(interpolation.cubic(a), 2)(image, fields((40, 50), (0.5, 0)))
+    found = interpolation.kernel(cubic(a), 2)(image, fields((40, 50), (0.5, 0)))
     taps = np.array([a, 4 - a, 4 - a, a]) / 8
     expected = sum(tap * image[:, k : k + 46, 0] for k, tap in enumerate(taps))
     np.testing.assert_allclose(found[:, 1:47, 0], expected, atol=1e-6)
@@ -32,7 +33,7 @@ def test_cubic_kernels_are_keyss(a, image):
 @pytest.mark.parametrize("shift", [(0.25, -1.5), (2.71875, 0.03125)])
 @pytest.mark.parametrize(
     ("flag", "profile", "radius"),
-    [("INTER_CUBIC", interpolation.cubic(-0.75), 2), ("INTER_LANCZOS4", interpolation.lanczos(4), 4)],
+    [("INTER_CUBIC", cubic(-0.75), 2), ("INTER_LANCZOS4", interpolation.lanczos(4), 4)],
 )
 def test_opencv_agrees_where_it_does_not_round(flag, profile, radius, shift, image):
     pytest.importorskip("cv2")

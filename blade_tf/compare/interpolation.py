@@ -11,21 +11,10 @@ from collections.abc import Callable
 import numpy as np
 import scipy.ndimage
 
-__all__ = ["cubic", "kernel", "lanczos", "opencv", "spline"]
+__all__ = ["kernel", "lanczos", "opencv", "spline"]
 
 Profile = Callable[[np.ndarray], np.ndarray]
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def cubic(a: float) -> Profile:
-    """Keys's cubic convolution kernel, of slope a at 1: -1/2 is the usual bicubic, -3/4 OpenCV's."""
-
-    def profile(t: np.ndarray) -> np.ndarray:
-        s = np.abs(t)
-        far = a * (s**3 - 5 * s**2 + 8 * s - 4)
-        return np.where(s < 1, (a + 2) * s**3 - (a + 3) * s**2 + 1, np.where(s < 2, far, 0))
-
-    return profile
 
 
 def lanczos(radius: int) -> Profile:

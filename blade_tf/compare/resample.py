@@ -16,6 +16,7 @@ import tensorflow as tf
 from blade_tf import config as config_lib
 from blade_tf import report
 from blade_tf.apps import resample
+from blade_tf.apps.interpolation import cubic
 from blade_tf.compare import interpolation
 from blade_tf.compare.displaced import (
     BLUR,
@@ -67,7 +68,7 @@ def _blade(name: str) -> Method:
 
 
 def _classical() -> dict[str, Method]:
-    kernel, cubic = interpolation.kernel, interpolation.cubic
+    kernel = interpolation.kernel
     return {
         BICUBIC: kernel(cubic(-0.5), 2),
         OPENCV: kernel(cubic(-0.75), 2),
@@ -301,7 +302,7 @@ def tune(images: str | os.PathLike[str]) -> dict[str, float]:
     """CUBIC_A and TV_WEIGHT: what is best in one hop on crops of training photographs, without and with noise."""
     data, rng = config_lib.resampling().data, np.random.default_rng(0)
     found = {name: training_crops(pixels, data, rng)[0] for name, pixels in photographs(images).items()}
-    slopes = {a: _hops(interpolation.kernel(interpolation.cubic(a), 2)) for a in np.arange(-0.6, -1.35, -0.05).round(2)}
+    slopes = {a: _hops(interpolation.kernel(cubic(a), 2)) for a in np.arange(-0.6, -1.35, -0.05).round(2)}
     weights = {w: _hops(_denoised(w)) for w in (0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02)}
 
     def best(methods: dict[Any, Callable[[Problem], np.ndarray]], noise: float) -> float:
