@@ -48,13 +48,13 @@ def test_it_is_nearer_to_the_truth_than_classical_interpolation(shift, fine):
 
 
 def test_the_papers_form_is_for_small_displacements(fine):
-    cubic = interpolation.kernel(cubic(-0.5), 2)
+    bicubic = interpolation.kernel(cubic(-0.5), 2)
     ratios = []
     for length in (0.1, 0.5):
         image, truth = translated(fine, [0, length], [0])[:, np.newaxis]
         field = np.broadcast_to(np.float32([length, 0]), (*image.shape[1:3], 2))
         found = resample.resample(image, (length, 0.0), "resample_paper")
-        ratios.append(error(found, truth) / error(cubic(image[0], field)[np.newaxis], truth))
+        ratios.append(error(found, truth) / error(bicubic(image[0], field)[np.newaxis], truth))
     assert ratios[0] < 0.8
     assert ratios[1] > 1
 
