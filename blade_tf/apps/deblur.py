@@ -26,7 +26,7 @@ __all__ = ["PAPER", "Settings", "deblur", "export", "fill", "inpainting", "regul
 REGULARISER = "perona_malik"
 STRONG_NOISE = 12 / 255
 
-# Best on the training photographs, found by blade_tf.compare.deblur.tune: the noise in gray levels of 255; by the
+# Best on the training photographs, see blade_tf.compare.deblur.tune: the noise in gray levels of 255; by the
 # regulariser's equation and whether A blurs, the time step in the regulariser's own and dt lambda ||A||^2.
 NOISES = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0)
 TUNED = {

@@ -29,7 +29,7 @@ LEVELS = (5, 15, 25)
 MIDDLE = slice(128, 384), slice(128, 512)  # what is inpainted
 CROP = slice(40, 232), slice(60, 348)  # of the pictures
 
-# Found by `tune` on the training photographs.
+# Found on the training photographs, by searches such as those of `tune`.
 WIENER = 0.0582
 WIENER_SKIMAGE = 0.0294
 RICHARDSON_LUCY = 6
