@@ -25,11 +25,11 @@ from blade_tf.cli import common
 _INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.")
 _OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.")
 _SHIFT = flags.DEFINE_list("shift", None, "Displacement of all pixels: dx,dy in pixels, to the right and down.")
-_FLOW = flags.DEFINE_string("flow", None, ".flo file of the input's size with the displacement of each pixel.")
+_FLOW = flags.DEFINE_string("flow", None, "Displacement of each pixel: a .flo file of the input's size.")
 _MODEL = flags.DEFINE_string(
     "model",
     resample.DEFAULT_MODEL,
-    "resample; resample_noisy, which removes noise of 3/255 on the way; resample_paper; or a folder of a trained one.",
+    "Model: resample; resample_noisy, which removes noise of 3/255 on the way; resample_paper; or a folder of a trained one.",
 )
 _FILL = flags.DEFINE_float("fill", 0.0, "Value in [0, 1] of pixels whose displacement the .flo file marks as unknown.")
 _BESIDE = flags.DEFINE_boolean("beside", False, "Write a picture of the result beside the input too.")
