@@ -29,7 +29,7 @@ _FLOW = flags.DEFINE_string("flow", None, "Displacement of each pixel: a .flo fi
 _MODEL = flags.DEFINE_string(
     "model",
     resample.DEFAULT_MODEL,
-    "Model: resample; resample_noisy, which removes noise of 3/255 on the way; resample_paper; or a folder of a trained one.",
+    "Model: resample; resample_noisy, which removes noise of 3/255; resample_paper; or a folder of a trained one.",
 )
 _FILL = flags.DEFINE_float("fill", 0.0, "Value in [0, 1] of pixels whose displacement the .flo file marks as unknown.")
 _BESIDE = flags.DEFINE_boolean("beside", False, "Write a picture of the result beside the input too.")
