@@ -209,6 +209,24 @@ def test_the_program_warps_along_flow(program, tmp_path):
     np.testing.assert_array_equal(image_io.quantize(found), image_io.quantize(expected))
 
 
+def test_the_program_aligns(program, tmp_path):
+    """A photograph against itself one row further down and three columns to the left, in a folder of two."""
+    whole = skimage.data.astronaut()[60:190, 100:260].astype(np.float32) / 255
+    reference, moving = whole[4:-4, 4:-4], whole[3:-5, 7:-1]
+    for name, pixels in (("first.png", reference), ("in/a.png", moving), ("in/small.png", moving[:-1])):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        image_io.write_image(tmp_path / name, image_io.Image(pixels))
+    arguments = f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", f"--align={tmp_path / 'first.png'}"
+    outcome = program("resample", *arguments)
+    assert outcome.status == 1
+    assert "small.png: moving: expected the shape of the reference" in outcome.err
+    assert not (tmp_path / "out" / "small.png").exists()
+    found = image_io.read_image(tmp_path / "out" / "a.png").pixels
+    inside = slice(8, -8)
+    assert np.abs(found - reference)[inside, inside].mean() < 0.01
+    assert np.abs(moving - reference)[inside, inside].mean() > 0.05
+
+
 def test_the_program_exports(program, tmp_path):
     assert program("resample", f"--export={tmp_path / 'saved'}").status == 0
     serve = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
@@ -220,8 +238,8 @@ def test_the_program_exports(program, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected one of --shift and --flow"),
-        (["--shift=1,2", "--flow=x.flo"], "expected one of --shift and --flow"),
+        ([], "expected one of --shift, --flow and --align"),
+        (["--shift=1,2", "--flow=x.flo"], "expected one of --shift, --flow and --align"),
         (["--shift=1"], "shift: expected two numbers dx,dy, got '1'"),
         (["--shift=1,nan"], "shift: expected two numbers dx,dy, got '1,nan'"),
         (["--flow=missing.flo"], "No such file"),

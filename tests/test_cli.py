@@ -36,7 +36,19 @@ FLAGS = {
         *["lambda1", "lambda2", "dt", "iterations", "tolerance", "[no]overlay", "[no]beside"],
     ],
     "resample": [
-        *["input", "output", "shift", "flow", "model", "fill", "[no]beside", "export", "[no]portable", "channels"],
+        *[
+            "input",
+            "output",
+            "shift",
+            "flow",
+            "align",
+            "model",
+            "fill",
+            "[no]beside",
+            "export",
+            "[no]portable",
+            "channels",
+        ],
     ],
     "compare": ["images", "output"],
 }

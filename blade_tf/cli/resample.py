@@ -2,6 +2,7 @@
 
     blade-resample --input=PHOTOGRAPH.png --output=SHIFTED.png --shift=0.5,-1.25
     blade-resample --input=FRAME1.png --output=LIKE_FRAME0.png --flow=FLOW_0_TO_1.flo
+    blade-resample --input=BURST --output=ALIGNED --align=BURST/FRAME0.png
     blade-resample --export=SAVED --channels=3
 
 Pixel (x, y) of the result is the input's value at (x, y) plus the displacement there; beyond the input's borders lies
@@ -13,19 +14,24 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
 from blade_tf import flow_io, image_files, image_io
-from blade_tf.apps import resample
+from blade_tf.apps import align, resample
 from blade_tf.cli import common
 
 _INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.")
 _OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.")
 _SHIFT = flags.DEFINE_list("shift", None, "Displacement of all pixels: dx,dy in pixels, to the right and down.")
 _FLOW = flags.DEFINE_string("flow", None, "Displacement of each pixel: a .flo file of the input's size.")
+_ALIGN = flags.DEFINE_string(
+    "align", None, "Image onto which the input is brought, along the optical flow between them; of the input's size."
+)
 _MODEL = flags.DEFINE_string(
     "model",
     resample.DEFAULT_MODEL,
@@ -38,18 +44,24 @@ _PORTABLE = flags.DEFINE_boolean("portable", False, "With --export: one that loa
 _CHANNELS = flags.DEFINE_integer("channels", 1, "With --export: 1 or 3.")
 
 
-def _displacement() -> np.ndarray:
-    if (_SHIFT.value is None) == (_FLOW.value is None):
-        raise ValueError("expected one of --shift and --flow")
+def _displacement() -> Callable[[np.ndarray], Any]:
+    """From an image's pixels to where they are resampled."""
+    given = [flag.value is not None for flag in (_SHIFT, _FLOW, _ALIGN)]
+    if sum(given) != 1:
+        raise ValueError("expected one of --shift, --flow and --align")
     if _FLOW.value is not None:
-        return flow_io.read_flow(_FLOW.value)[np.newaxis]
+        flow = flow_io.read_flow(_FLOW.value)[np.newaxis]
+        return lambda _: flow
+    if _ALIGN.value is not None:
+        reference = image_io.luma(image_io.read_image(_ALIGN.value).pixels)[np.newaxis]
+        return lambda pixels: align.align(reference, image_io.luma(pixels)[np.newaxis])
     try:
         shift = [float(part) for part in _SHIFT.value]
     except ValueError:
         shift = []
     if len(shift) != 2 or not np.isfinite(shift).all():
         raise ValueError(f"shift: expected two numbers dx,dy, got {','.join(_SHIFT.value)!r}")
-    return np.array(shift, np.float32)
+    return lambda _: np.array(shift, np.float32)
 
 
 def _run() -> None:
@@ -61,8 +73,10 @@ def _run() -> None:
     model, displacement = resample.load(_MODEL.value), _displacement()
 
     def resampled(image: image_io.Image) -> image_io.Image:
+        field = displacement(image.pixels)
+
         def moved(pixels: np.ndarray) -> np.ndarray:
-            return resample.resample(tf.constant(pixels[np.newaxis]), displacement, model, _FILL.value)[0].numpy()
+            return resample.resample(tf.constant(pixels[np.newaxis]), field, model, _FILL.value)[0].numpy()
 
         alpha = image.alpha
         if alpha is not None:

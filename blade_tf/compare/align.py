@@ -13,6 +13,7 @@ import numpy as np
 
 from blade_tf import flow_io, image_io, report
 from blade_tf.apps import align
+from blade_tf.compare import burst
 from blade_tf.compare.findings import Findings, Table
 
 __all__ = ["compare", "end_point_error", "flow_image", "scene"]
@@ -129,4 +130,10 @@ def compare(images: str | os.PathLike[str]) -> Findings:
         rows,
     )
     command = "blade-compare --application=align --images=FLOW --output=results"
-    return Findings("align", "Alignment", command, [table], pictures=pictures)
+    tables = [table, burst.true_flow(folders, UNKNOWN)]
+    for folder in folders:
+        found = burst.burst(folder)
+        if found:
+            tables.append(found[0])
+            pictures[f"{folder.name}_burst"] = found[1]
+    return Findings("align", "Alignment", command, tables, pictures=pictures)

@@ -35,7 +35,7 @@ from blade_tf.compare.findings import Findings, Table
 from blade_tf.compare.restored import mean_scores, photographs
 from blade_tf.data.crops import training_crops
 
-__all__ = ["compare", "tune"]
+__all__ = ["BICUBIC", "QUINTIC", "Method", "classical", "compare", "learned", "tune"]
 
 NOISE = 3 / 255
 LENGTHS = tuple(0.05 * k for k in range(1, 11))
@@ -62,12 +62,14 @@ BICUBIC, OPENCV = "bicubic, a = -0.5", "bicubic, a = -0.75 (OpenCV's)"
 LANCZOS, CUBIC, QUINTIC = "Lanczos-4", "cubic spline (SciPy)", "quintic spline (SciPy)"
 
 
-def _blade(name: str) -> Method:
+def learned(name: str) -> Method:
+    """Resampling by a trained model."""
     model = resample.load(name)
     return lambda image, v: resample.resample(image[np.newaxis], v[np.newaxis].astype(np.float32), model)[0].numpy()
 
 
-def _classical() -> dict[str, Method]:
+def classical() -> dict[str, Method]:
+    """Kernels and splines by name."""
     kernel = interpolation.kernel
     return {
         BICUBIC: kernel(cubic(-0.5), 2),
@@ -195,8 +197,8 @@ def compare(images: str | os.PathLike[str]) -> Findings:
       images: a folder of photographs; a fourth of their resolution is what is resampled.
     """
     found = photographs(images)
-    blade = {name: _blade(name) for name in OURS}
-    rivals = _classical()
+    blade = {name: learned(name) for name in OURS}
+    rivals = classical()
     hops = ("one hop", "two hops")
     clean_methods = rivals | _libraries() | {name: blade[name] for name in OURS[:2]}
     clean = _means(
