@@ -24,7 +24,7 @@ from blade_tf.select_ops import SoftSelection, blade_select, blade_select_soft
 from blade_tf.selection import Selection, feature_quantiles, quantile_thresholds
 from blade_tf.step_ops import blade_step
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 __all__ = [
     "PDES",

@@ -14,7 +14,7 @@ import ml_collections
 
 from blade_tf import names
 
-__all__ = ["TASKS", "check", "default", "differences", "restoration", "task"]
+__all__ = ["TASKS", "check", "default", "differences", "resampling", "restoration", "task"]
 
 GRAY = 1 / 255
 
@@ -23,6 +23,9 @@ POSITIVE = (
     "reference.dt",
     "reference.steps_per_frame",
     "reference.frames",
+    "camera.scale",
+    "camera.blur",
+    "camera.shifts",
     "data.min_side",
     "data.crop",
     "data.crops_per_image",
@@ -172,8 +175,42 @@ def restoration() -> ml_collections.ConfigDict:
     return c.lock()
 
 
+def resampling() -> ml_collections.ConfigDict:
+    """Resampling at displaced positions, from photographs that are translated on a finer grid (section 5)."""
+    c = ml_collections.ConfigDict()
+    c.name = "resample"
+    c.task = "resampling"
+    c.seed = 0
+
+    c.camera = ml_collections.ConfigDict()
+    c.camera.scale = 4  # the photograph's grid is this much finer than the operating grid
+    c.camera.blur = 0.5  # standard deviation of phi, a Gaussian, in pixels of the operating grid
+    c.camera.noise = (0.0, 0.0)  # lowest and highest standard deviation of the noise of what a model is given
+    c.camera.shifts = 5  # by so many different lengths along each axis, up to half a pixel, photographs are translated
+
+    c.data = _data()
+
+    c.model = ml_collections.ConfigDict()
+    c.model.order = 3  # of the polynomial in the displacement; the paper's is 1
+    c.model.constant = False  # a bank that changes what is not displaced too: against noise
+    c.model.degree = 5  # of the spline whose coefficients are filtered; 1: the image itself, as in the paper
+    c.model.footprint = (5, 5)
+    c.model.selection = _selection()
+    c.model.selection.rho = 1.5
+
+    c.train = _train()
+    c.train.steps = 1000
+    c.train.learning_rate = 1e-3
+    c.train.validate_every = 250
+    return c.lock()
+
+
 # The defaults of each task's configs.
-TASKS: dict[str, Callable[[], ml_collections.ConfigDict]] = {"evolution": default, "restoration": restoration}
+TASKS: dict[str, Callable[[], ml_collections.ConfigDict]] = {
+    "evolution": default,
+    "resampling": resampling,
+    "restoration": restoration,
+}
 
 
 def task(config: ml_collections.ConfigDict) -> str:
@@ -193,10 +230,11 @@ def check(config: ml_collections.ConfigDict) -> None:
             raise ValueError(
                 f"{key}: expected a {'positive' if key in POSITIVE else 'non-negative'} number, got {value!r}"
             )
-    if "reference" in config and config.data.crop % config.reference.scale:
-        raise ValueError(
-            f"data.crop: expected a multiple of reference.scale = {config.reference.scale}, got {config.data.crop}"
-        )
+    for section in ("reference", "camera"):
+        if section in config and config.data.crop % config[section].scale:
+            raise ValueError(
+                f"data.crop: expected a multiple of {section}.scale = {config[section].scale}, got {config.data.crop}"
+            )
     if len(config.train.betas) != 2 or not all(0 <= beta < 1 for beta in config.train.betas):
         raise ValueError(f"train.betas: expected two numbers in [0, 1), got {config.train.betas!r}")
     if config.data.validation_every < 2:

@@ -22,6 +22,7 @@ __all__ = [
     "pad_replicate",
     "scharr_divergence",
     "scharr_gradient",
+    "symmetric_filter",
 ]
 
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
@@ -193,14 +194,22 @@ def gaussian_smooth(image: TensorLike, rho: float) -> tf.Tensor:
     image = _float_nhwc(image)
     kernel = gaussian_kernel(rho)
     radius = len(kernel) // 2
-    if radius == 0:
-        return image
+    return symmetric_filter(image, kernel[radius:].tolist()) if radius else image
+
+
+def symmetric_filter(image: TensorLike, half: Sequence[float]) -> tf.Tensor:
+    """`half[0] u[i] + sum_k half[k] (u[i-k] + u[i+k])` along x, then along y; replicate borders.
+
+    Raises:
+      ValueError: image is not float [N, H, W, C].
+    """
+    image = _float_nhwc(image)
     for axis in (2, 1):
-        image = _smooth_axis(image, kernel[radius:].tolist(), axis)
+        image = _filter_axis(image, half, axis)
     return image
 
 
-def _smooth_axis(image: tf.Tensor, half: Sequence[float], axis: int) -> tf.Tensor:
+def _filter_axis(image: tf.Tensor, half: Sequence[float], axis: int) -> tf.Tensor:
     radius = len(half) - 1
     padded = _pad_axis(image, axis, radius, radius)
     out = half[0] * image

@@ -37,14 +37,17 @@ def _pairs(source: pathlib.Path, target: pathlib.Path) -> list[tuple[pathlib.Pat
 
 
 def _converted(
-    read_from: pathlib.Path, write_to: pathlib.Path, function: Callable[[image_io.Image], np.ndarray], beside: bool
+    read_from: pathlib.Path,
+    write_to: pathlib.Path,
+    function: Callable[[image_io.Image], np.ndarray | image_io.Image],
+    beside: bool,
 ) -> None:
     image = image_io.read_image(read_from)
     try:
-        pixels = function(image)
+        made = function(image)
     except ValueError as error:
         raise image_io.ImageError(f"{read_from}: {error}") from error
-    alpha = image.alpha
+    pixels, alpha = (made.pixels, made.alpha) if isinstance(made, image_io.Image) else (made, image.alpha)
     if alpha is not None and alpha.shape != pixels.shape[:2]:
         factors = [new // old for new, old in zip(pixels.shape[:2], alpha.shape, strict=True)]
         alpha = alpha.repeat(factors[0], axis=0).repeat(factors[1], axis=1)
@@ -60,9 +63,10 @@ def _converted(
 def convert(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    function: Callable[[image_io.Image], np.ndarray],
+    function: Callable[[image_io.Image], np.ndarray | image_io.Image],
     what: str,
     beside: bool = False,
+    written: Callable[[pathlib.Path], None] = lambda _: None,
 ) -> dict[str, str]:
     """Writes what a function makes of an image file, or of each of a folder, with the same depth and the same alpha.
 
@@ -70,9 +74,10 @@ def convert(
       source: an image file or a folder.
       target: an image file, or a folder that receives the results under the same relative names (WebP and BMP as PNG).
       function: from an image to pixels [H, W, C] of the same size, or of a multiple of it (alpha's pixels are then
-        repeated).
+        repeated); or to an `Image`, where alpha changes too.
       what: stands before the progress bar that a folder has.
       beside: write a picture of the result beside the input too, to NAME_beside.png.
+      written: called with each input's path when its result is written.
 
     Returns:
       For each file that could not be read, converted (the function's ValueError) or written, the reason.
@@ -85,6 +90,7 @@ def convert(
     for read_from, write_to in tqdm.tqdm(pairs, desc=what, unit="image", disable=len(pairs) == 1):
         try:
             _converted(read_from, write_to, function, beside)
+            written(read_from)
         except (image_io.ImageError, OSError) as error:
             failed[str(read_from)] = str(error)
     return failed

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from blade_tf import ops
 
-__all__ = ["Blade", "ConvexBlade", "StandingStill", "apply_bank", "check_selection_spec", "count"]
+__all__ = ["Blade", "ConvexBlade", "StandingStill", "apply_bank", "check_selection_spec", "count", "odd_footprint"]
 
 
 def count(name: str, value: Any) -> int:
@@ -29,7 +29,8 @@ def _positive(name: str, value: Any) -> float:
     return float(value)
 
 
-def _odd_footprint(footprint: Sequence[int]) -> tuple[int, int]:
+def odd_footprint(footprint: Sequence[int]) -> tuple[int, int]:
+    """The footprint as two integers; ValueError unless both are odd and positive."""
     if len(footprint) != 2 or any(size < 1 or size % 2 != 1 for size in footprint):
         raise ValueError(f"footprint: expected two odd sizes, got {tuple(footprint)!r}")
     return int(footprint[0]), int(footprint[1])
@@ -93,7 +94,7 @@ class Blade(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.num_filters = count("num_filters", num_filters)
-        self.footprint = _odd_footprint(footprint)
+        self.footprint = odd_footprint(footprint)
         self.filters_initializer = keras.initializers.get(filters_initializer)
         self.filters_regularizer = keras.regularizers.get(filters_regularizer)
         self.filters_constraint = keras.constraints.get(filters_constraint)
@@ -194,7 +195,7 @@ class ConvexBlade(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_filters = count("num_filters", num_filters)
         self.dt = _positive("dt", dt)
-        self.footprint = _odd_footprint(footprint)
+        self.footprint = odd_footprint(footprint)
         self.logits_initializer = keras.initializers.get(logits_initializer) or StandingStill()
         self.supports_jit = ops.compiles_with_xla()
         # Without autocasting: half precision is for the filters, not for the exponentials that they are made of.

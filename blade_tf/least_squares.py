@@ -44,11 +44,11 @@ def patches(image: np.ndarray, footprint: tuple[int, int]) -> np.ndarray:
 
 @dataclasses.dataclass
 class NormalEquations:
-    """Sums of x x^T and x y over the pixels of each bin, x the patch differences and y the target.
+    """Sums of x x^T and x y over the pixels of each bin, x the patch differences and y the target, one or several.
 
     Attributes:
       gram: float64 [K, D, D].
-      moment: float64 [K, D].
+      moment: float64 [K, D], or [K, D, T] of T targets.
       count: int64 [K].
     """
 
@@ -57,12 +57,12 @@ class NormalEquations:
     count: np.ndarray
 
     @classmethod
-    def zeros(cls, bins: int, size: int) -> NormalEquations:
-        """Those of no pixel."""
-        return cls(np.zeros((bins, size, size)), np.zeros((bins, size)), np.zeros(bins, np.int64))
+    def zeros(cls, bins: int, size: int, targets: tuple[int, ...] = ()) -> NormalEquations:
+        """Those of no pixel; `targets` is () or (T,)."""
+        return cls(np.zeros((bins, size, size)), np.zeros((bins, size, *targets)), np.zeros(bins, np.int64))
 
     def add(self, x: np.ndarray, y: np.ndarray, selection: np.ndarray) -> None:
-        """Adds pixels: x [P, D], y [P], selection [P]."""
+        """Adds pixels: x [P, D], y [P] or [P, T], selection [P]."""
         order = np.argsort(selection, kind="stable")
         x, y = x[order], y[order]
         ends = np.cumsum(np.bincount(selection, minlength=len(self.count)))
@@ -80,9 +80,12 @@ class NormalEquations:
         return ridge * (mean + 1e-3 * mean.sum() / max(self.count.sum(), 1) + 1e-30)
 
     def solve(self, ridge: float) -> np.ndarray:
-        """argmin_a sum (x^T a - y)^2 + damping |a|^2 of each bin: [K, D]; damping relative to its mean eigenvalue."""
+        """argmin_a sum (x^T a - y)^2 + damping |a|^2 of each bin: [K, D] or [K, D, T].
+
+        The damping is relative to the bin's mean eigenvalue.
+        """
         gram = self.gram + self._damping(ridge)[:, None, None] * np.eye(self.gram.shape[1])
-        return np.linalg.solve(gram, self.moment[..., None])[..., 0]
+        return np.linalg.solve(gram, self.moment.reshape(*gram.shape[:2], -1)).reshape(self.moment.shape)
 
     def inverse_root(self, ridge: float) -> tuple[np.ndarray, np.ndarray]:
         """W [K, D, D] with W^T (gram + damping) W = 1, and the damping along its columns: [K, D]."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from blade_tf import files, forms, names, pdes
 from blade_tf.evolution import EvolutionModel
+from blade_tf.resampling import ResampleModel
 from blade_tf.restoration import RestorationModel
 
 __all__ = ["EvolutionModel", "Trained", "load", "load_pretrained", "load_trained", "pretrained_names"]
@@ -28,7 +29,10 @@ FORMAT = 2
 
 
 # The models of other tasks, from a spec and the output, "final" or "trajectory".
-OTHERS: dict[str, Callable[[dict[str, Any], str], Any]] = {"restoration": RestorationModel.from_spec}
+OTHERS: dict[str, Callable[[dict[str, Any], str], Any]] = {
+    "resampling": ResampleModel.from_spec,
+    "restoration": RestorationModel.from_spec,
+}
 
 
 def build(spec: dict[str, Any], output: str = "final", valid_range: tuple[float, float] | None = None) -> Any:

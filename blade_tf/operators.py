@@ -199,19 +199,19 @@ def subsample(factor: int, offset: int = 0) -> Operator:
     return Operator(forward, adjoint)
 
 
-def data_term(operator: Operator, f: Any, weight: float) -> Map:
+def data_term(operator: Operator, f: Any, weight: Any) -> Map:
     """The rate `u -> weight A^T (f - A u)` (eq 4.2) that draws A u towards f: minus the gradient of
     `weight / 2 ||A u - f||^2`.
 
     Args:
       operator: A.
       f: what has been observed, of the shape of A u.
-      weight: lambda, positive.
+      weight: lambda, positive; or a tensor that broadcasts to u.
 
     Raises:
-      ValueError: for a weight that is not positive and finite.
+      ValueError: for a weight that is a number and not positive and finite.
     """
-    if not 0 < weight < math.inf:
+    if not tf.is_tensor(weight) and not 0 < weight < math.inf:
         raise ValueError(f"weight: expected a positive finite number, got {weight!r}")
     f = tf.convert_to_tensor(f)
     return lambda u: weight * operator.adjoint(f - operator(u))

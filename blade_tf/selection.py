@@ -14,7 +14,7 @@ from blade_tf import image as image_lib
 from blade_tf import ops, select_ops, structure_tensor
 from blade_tf.select_ops import SoftSelection
 
-__all__ = ["Selection", "feature_quantiles", "quantile_thresholds"]
+__all__ = ["Selection", "described", "feature_quantiles", "quantile_thresholds"]
 
 
 def _selected_by(image: tf.Tensor, luma: bool) -> tf.Tensor:
@@ -104,6 +104,17 @@ def quantile_thresholds(
         _quantiles(values["strength"], "strength_", strength_quantiles),
         _quantiles(values["coherence"], "coherence_", coherence_quantiles),
     )
+
+
+def described(arguments: dict[str, Any]) -> str:
+    """The bins of a `Selection` with all of these arguments, as a text."""
+    bins = [f"{arguments['orientations']} orientations"]
+    for feature in ("strength", "coherence", "intensity"):
+        soft = arguments["soft"] == feature
+        count = len(arguments["centers"]) if soft else len(arguments[f"{feature}_thresholds"]) + 1
+        if count > 1:
+            bins.append(f"{count} levels of {feature}{', interpolated' if soft else ''}")
+    return f"{'; '.join(bins)}; structure tensor of rho = {arguments['rho']:g} pixels"
 
 
 @keras.saving.register_keras_serializable("blade_tf")

@@ -44,7 +44,9 @@ class Summaries:
         model, first = self.model, self.validation[:4]
         psnr = psnr_by_step(model, self.pair, self.validation).mean(0)
         predicted, wanted = (tensor.numpy()[:, -1] for tensor in self.pair(model, tf.constant(first)))
-        given = first[:, 0, ..., : wanted.shape[-1]]
+        _, height, width, channels = wanted.shape
+        top, left = (first.shape[2] - height) // 2, (first.shape[3] - width) // 2
+        given = first[:, 0, top : top + height, left : left + width, :channels]
         selections = [part[0] if isinstance(part, list | tuple) else part for part in model.select(given)]
         with self.writer.as_default(step):
             for k, value in enumerate(psnr):

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from blade_tf import models
+from blade_tf import compare, models
 from blade_tf.results import card, text
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -30,6 +30,26 @@ def test_the_cards_hold_each_models_figures(results):
     for name in shipped:
         found = (models.PRETRAINED / name / "README.md").read_text()
         assert found == card.card(models.load_trained(name), results)
+
+
+def comparisons():
+    found = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("*.json"))]
+    return {record["name"]: record for record in found if "tables" in record}
+
+
+@pytest.mark.usefixtures("results")
+def test_the_cards_of_applications_hold_their_comparisons_figures():
+    uses = {name: record for record in comparisons().values() for name in record.get("uses", ())}
+    assert uses.keys() >= set(models.pretrained_names("resampling"))
+    for name, record in uses.items():
+        found = (models.PRETRAINED / name / "README.md").read_text()
+        assert found == compare.card(models.load_trained(name), record)
+
+
+@pytest.mark.usefixtures("results")
+def test_the_pages_of_comparisons_are_those_of_the_numbers():
+    for name, record in comparisons().items():
+        assert (ROOT / "results" / f"{name}.md").read_text() == compare.document(record)
 
 
 def test_the_text_is_that_of_the_numbers(results):

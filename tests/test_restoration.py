@@ -1,13 +1,20 @@
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
+import skimage.data
 import tensorflow as tf
 
 import blade_tf
 from blade_tf import config as config_lib
+from blade_tf import image as image_lib
 from blade_tf import metrics, models, tasks, train
+from blade_tf.apps import stages
 from blade_tf.data import batches, examples, prepare
 from blade_tf.restoration import RestorationModel
 
@@ -220,3 +227,48 @@ def test_a_killed_run_ends_as_one_that_is_not_and_restores(tiny, prepared, tmp_p
     )
     with pytest.raises(ValueError, match=r"model: expected one that evolves images, got .* trained for restoration"):
         models.load(tmp_path / "through" / "model")
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_a_fresh_process_computes_the_same(portable, tmp_path):
+    """With TensorFlow alone where the SavedModel is portable."""
+    image = np.random.default_rng(0).random((2, 19, 23, 3)).astype(np.float32)
+    np.save(tmp_path / "image.npy", image)
+    stages.export(tmp_path / "saved", random_model(), portable=portable, channels=3)
+    script = (
+        f"{'' if portable else 'import blade_tf'}\n"
+        "import numpy as np, sys, tensorflow as tf\n"
+        "loaded = tf.saved_model.load('saved').signatures['serving_default']\n"
+        "np.save('found.npy', loaded(image=tf.constant(np.load('image.npy')))['output'])\n"
+        f"assert ('blade_tf' in sys.modules) is {not portable}\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(blade_tf.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), random_model()(image), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["restoration", "restoration_range"])
+def test_the_shipped_models_restore_a_photograph(name):
+    """In colour too, and any state of it stays finite."""
+    truth = skimage.data.astronaut()[100:228, 150:278].astype(np.float32)[np.newaxis] / 255
+    sharp = image_lib.gaussian_smooth(truth, 1.0).numpy()
+    noisy = sharp + np.random.default_rng(0).normal(0, 5 / 255, sharp.shape).astype(np.float32)
+    gain = float(metrics.psnr(stages.restore(noisy, name), truth)[0] - metrics.psnr(noisy, truth)[0])
+    assert gain > 2.5
+    assert name in blade_tf.pretrained_names("restoration")
+    assert name not in blade_tf.pretrained_names()
+    np.testing.assert_array_equal(blade_tf.load_pretrained(name)(noisy), stages.restore(noisy, stages.load(name)))
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match=r"model: expected one that restores images, got 'ced', trained for evolution"):
+        stages.restore(np.zeros([1, 8, 8, 1], np.float32), "ced")
+    with pytest.raises(ValueError, match=r"did you mean 'restoration'"):
+        stages.load("restoratio")
+    with pytest.raises(TypeError, match="image"):
+        stages.restore(np.zeros([1, 8, 8, 1], np.int32), random_model())
+    with pytest.raises(ValueError, match="image"):
+        stages.restore(np.zeros([8, 8, 1], np.float32), random_model())
+    with pytest.raises(ValueError, match="channels: expected at least 1, got 0"):
+        stages.export("nowhere", random_model(), channels=0)

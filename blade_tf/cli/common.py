@@ -60,8 +60,11 @@ def _keys(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, Any]
 
 
 def _known_keys() -> dict[str, Any]:
-    """Those of all tasks; evolution's defaults where tasks share a key."""
-    return {name: value for default in reversed(config_lib.TASKS.values()) for name, value in _keys(default()).items()}
+    """Those of evolution's configs, then those that only other tasks' have."""
+    known: dict[str, Any] = {}
+    for default in config_lib.TASKS.values():
+        known |= {name: value for name, value in _keys(default()).items() if name not in known}
+    return known
 
 
 def _help(module: Any) -> str:
@@ -70,7 +73,7 @@ def _help(module: Any) -> str:
         name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
         lines.append(textwrap.fill(f"{name}: {flag.help}", 120, initial_indent="  ", subsequent_indent="      "))
     if "config" in flags.FLAGS:
-        lines.append("\nKeys of a config and their defaults:")
+        lines.append("\nKeys of a config and their defaults, then those of other tasks' configs alone:")
         lines += [f"  --config.{name}={value!r}" for name, value in _known_keys().items()]
     return "\n".join([*lines, "\nWith BLADE_TF_DEBUG=1 in the environment, errors show where they were raised."])
 

@@ -1,9 +1,10 @@
-"""blade-prepare: a plain folder of photographs to TFRecord shards of reference sequences.
+"""blade-prepare: a plain folder of photographs to TFRecord shards of training examples.
 
     blade-prepare --config=configs/tv_flow_paper.py --images=PHOTOGRAPHS --output=DATA
 
-Solves the config's equation on a fine grid for crops of each photograph, in parallel, and keeps what a model trains
-on. An interrupted run continues when it is started again. Photographs that cannot be read are named and left out.
+Solves the config's equation on a fine grid for crops of each photograph, or, as the config's task says, degrades or
+displaces them, in parallel, and keeps what a model trains on. An interrupted run continues when it is started again.
+Photographs that cannot be read are named and left out.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""blade-train: prepared sequences to a trained bank of filters.
+"""blade-train: prepared examples to trained banks of filters.
 
     blade-train --config=configs/tv_flow_paper.py --data=DATA --workdir=RUN
 
-Starts from closed-form least squares, then trains ten unrolled steps end to end. WORKDIR receives checkpoints, events
-for TensorBoard (loss, PSNR by step, filter mosaics, selection, images), and at the end model/ and model.keras. Stopped
-by SIGTERM, by Ctrl-C or killed, the same command continues, and ends with the same filters, bit for bit.
+Starts from closed-form least squares, then trains end to end: ten unrolled steps of an equation's evolution, or the
+model of another task that the config names. WORKDIR receives checkpoints, events for TensorBoard (loss, PSNR, filter
+mosaics, selection, images), and at the end model/ and model.keras. Stopped by SIGTERM, by Ctrl-C or killed, the same
+command continues, and ends with the same filters, bit for bit.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from blade_tf import files, report
+from blade_tf import files, models, report, selection
 from blade_tf.report import tables
 
-__all__ = ["Findings", "Table", "document", "write"]
+__all__ = ["Findings", "Table", "card", "document", "write"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Findings:
       tables: in their order.
       numbers: further ones, plain JSON, for other programs.
       pictures: by what they show, uint8 [H, W, 3].
+      charts: likewise, SVG as of `blade_tf.report.line_chart`.
+      uses: the pretrained models whose cards these figures are for, each with what it is and how it is used, Markdown.
     """
 
     name: str
@@ -53,27 +55,61 @@ class Findings:
     tables: Sequence[Table]
     numbers: dict[str, Any] = dataclasses.field(default_factory=dict)
     pictures: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    charts: dict[str, str] = dataclasses.field(default_factory=dict)
+    uses: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def _section(table: dict[str, Any]) -> list[str]:
+    texts, numeric = tables.layout(table["columns"], table["rows"])
+    lines = ["", f"## {table['title']}", "", table["text"], ""]
+    lines.append("| " + " | ".join(table["columns"]) + " |")
+    lines.append("| " + " | ".join("---:" if right else "---" for right in numeric) + " |")
+    return lines + ["| " + " | ".join(row) + " |" for row in texts]
+
+
+def card(trained: models.Trained, record: dict[str, Any]) -> str:
+    """A model's card in Markdown, from what NAME.json of a comparison holds: the tables that have a row of its name."""
+    config = trained.config
+    chosen = trained.spec.get("selection") or trained.spec["selections"]
+    stages = f"{len(chosen)} stages, each by " if isinstance(chosen, list) else ""
+    footprints = [trained.spec[key] for key in ("footprint", "residual_footprint") if key in trained.spec]
+    crops = f"{config['data']['crops_per_image']} crops of {config['data']['crop']} x {config['data']['crop']}"
+    points = [
+        f"**Use**: {record['uses'][trained.name]}",
+        f"**Selection**: {stages}{selection.described(chosen[0] if stages else chosen)}; footprint "
+        f"{' and '.join(' x '.join(map(str, size)) for size in footprints)}.",
+        f"**Data**: see [the photographs](../PHOTOGRAPHS.md); {crops} each.",
+        f"**Training**: `configs/{trained.name}.py`, seed {config['seed']}.",
+        "**Files**: `model.json` (structure, thresholds, config) and `weights.npz`: data only, read without pickle and "
+        "checked against the SHA-256 in `model.json`.",
+    ]
+    lines = [f"# {trained.name}", "", *(f"- {point}" for point in points), "", f"Figures by `{record['command']}`."]
+    for table in record["tables"]:
+        if any(row[0] == trained.name for row in table["rows"]):
+            lines += _section(table)
+    return "\n".join(lines) + "\n"
 
 
 def document(record: dict[str, Any]) -> str:
     """The page of a comparison, in Markdown, from what NAME.json holds."""
     lines = [f"# {record['title']}", "", f"Written by `{record['command']}`."]
     for table in record["tables"]:
-        texts, numeric = tables.layout(table["columns"], table["rows"])
-        lines += ["", f"## {table['title']}", "", table["text"], ""]
-        lines.append("| " + " | ".join(table["columns"]) + " |")
-        lines.append("| " + " | ".join("---:" if right else "---" for right in numeric) + " |")
-        lines += ["| " + " | ".join(row) + " |" for row in texts]
+        lines += _section(table)
     for name, what in record["pictures"].items():
         lines += ["", f"![{what}](figures/{name})"]
     return "\n".join(lines) + "\n"
 
 
 def write(findings: Findings, output: str | os.PathLike[str]) -> str:
-    """Writes NAME.json, NAME.md and figures/NAME_*.jpg into a folder; returns the page's text."""
+    """Writes NAME.json, NAME.md, figures/NAME_*.{svg,jpg} and cards/MODEL.md into a folder; returns the page's text."""
     folder = pathlib.Path(output)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
+    figures = {}
+    for key, chart in findings.charts.items():
+        figures[f"{findings.name}_{key}.svg"] = key
+        files.write_text(folder / "figures" / f"{findings.name}_{key}.svg", report.svg_file(chart))
     for key, picture in findings.pictures.items():
+        figures[f"{findings.name}_{key}.jpg"] = key
         report.write_jpeg(folder / "figures" / f"{findings.name}_{key}.jpg", picture)
     record = {
         "name": findings.name,
@@ -81,10 +117,15 @@ def write(findings: Findings, output: str | os.PathLike[str]) -> str:
         "command": findings.command,
         "tables": [dataclasses.asdict(table) for table in findings.tables],
         "numbers": findings.numbers,
-        "pictures": {f"{findings.name}_{key}.jpg": key for key in findings.pictures},
+        "pictures": figures,
+        "uses": findings.uses,
     }
     path = folder / f"{findings.name}.json"
     files.write_json(path, record)
-    text = document(json.loads(path.read_text()))
+    written = json.loads(path.read_text())
+    for name in findings.uses:
+        (folder / "cards").mkdir(exist_ok=True)
+        files.write_text(folder / "cards" / f"{name}.md", card(models.load_trained(name), written))
+    text = document(written)
     files.write_text(folder / f"{findings.name}.md", text)
     return text

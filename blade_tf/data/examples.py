@@ -11,7 +11,7 @@ import numpy as np
 
 from blade_tf import config as config_lib
 from blade_tf import names, pdes
-from blade_tf.data import reference, restoration
+from blade_tf.data import reference, resampling, restoration
 from blade_tf.data.crops import training_crops
 
 __all__ = ["EXAMPLES", "Examples", "of"]
@@ -61,6 +61,9 @@ def _check_equation(config: ml_collections.ConfigDict) -> None:
 
 EXAMPLES = {
     "evolution": Examples(("pde", "reference"), _check_equation, _sequences),
+    "resampling": Examples(
+        ("camera",), resampling.check, resampling.examples, turn=resampling.turned, finish=resampling.hops
+    ),
     "restoration": Examples(("degradation",), restoration.check, restoration.examples, finish=restoration.add_noise),
 }
 

@@ -8,10 +8,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from blade_tf.image_io import quantize
 
-__all__ = ["error_image", "filter_mosaic", "pair_mosaic", "selection_image", "side_by_side", "to_uint8"]
+__all__ = ["error_image", "filter_mosaic", "outlined", "pair_mosaic", "selection_image", "side_by_side", "to_uint8"]
 
 _DIVERGING = np.array([[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]])
-_PAPER, _INK, _DOT = (255, 255, 255), (40, 40, 40), (150, 150, 150)
+_PAPER, _INK, _DOT, _RED = (255, 255, 255), (40, 40, 40), (150, 150, 150), (255, 0, 0)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -115,6 +115,28 @@ def _mosaic(tiles: np.ndarray, orientations: int, gap: int, transposed: bool) ->
     rows, columns, height, width, _ = grid.shape
     mosaic = grid.swapaxes(1, 2).reshape(rows * height, columns * width, 3)
     return np.pad(mosaic, ((gap, 0), (gap, 0), (0, 0)), constant_values=255)
+
+
+def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """An image with the border of a mask drawn over it in red: the pixels of either side that touch the other.
+
+    Args:
+      image: anything that `to_uint8` takes.
+      mask: bool [H, W].
+
+    Raises:
+      ValueError: mask is something else.
+    """
+    picture, mask = to_uint8(image).copy(), np.asarray(mask)
+    if mask.dtype != bool or mask.shape != picture.shape[:2]:
+        raise ValueError(f"mask: expected bool {list(picture.shape[:2])}, got {mask.dtype} {list(mask.shape)}")
+    border = np.zeros_like(mask)
+    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        differs = mask[one] != mask[other]
+        border[one] |= differs
+        border[other] |= differs
+    picture[border] = _RED
+    return picture
 
 
 def selection_image(selection: np.ndarray, orientations: int, n_strength: int, n_coherence: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from blade_tf import evaluate, models
+from blade_tf import evaluate, models, selection
 from blade_tf.results import text
 
 __all__ = ["card"]
@@ -15,15 +15,6 @@ FORMS = {
     "flux": "filters of the fluxes through the pixels' faces (eqs 3.14-3.16): mass is conserved",
     "pairs": "conductances between pairs of pixels: mass is conserved, and stable by proof",
 }
-
-
-def _selection(spec: dict[str, Any]) -> str:
-    bins = [f"{spec['orientations']} orientations"]
-    for feature in ("strength", "coherence", "intensity"):
-        count = len(spec["centers"]) if spec["soft"] == feature else len(spec[f"{feature}_thresholds"]) + 1
-        if count > 1:
-            bins.append(f"{count} levels of {feature}{', interpolated' if spec['soft'] == feature else ''}")
-    return f"{'; '.join(bins)}; structure tensor of rho = {spec['rho']:g} pixels"
 
 
 def _scores(entry: dict[str, Any]) -> str:
@@ -63,7 +54,7 @@ def card(trained: models.Trained, results: dict[str, Any]) -> str:
     parts = [
         f"# {trained.name}",
         f"{equation} in steps of dt = {spec['dt']:g}, on the grid of the image itself; lengths in pixels, intensities "
-        f"in [0, 1]. Form: {FORMS[spec['form']]}. Selection: {_selection(spec['selection'])}.",
+        f"in [0, 1]. Form: {FORMS[spec['form']]}. Selection: {selection.described(spec['selection'])}.",
         "\n".join(f"- {point}" for point in points),
         f"## Figures\n\n{results['images']} photographs, luma; written by `blade-results`, which also compares models "
         "in colour, in time, and with other forms.",

@@ -1,4 +1,4 @@
-"""What can be trained: evolution by an equation, restoration of a degradation."""
+"""What can be trained: evolution by an equation, resampling, restoration of a degradation."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import ml_collections
 from blade_tf import config as config_lib
 from blade_tf import names
 from blade_tf.tasks.evolution import EVOLUTION
+from blade_tf.tasks.resampling import RESAMPLING
 from blade_tf.tasks.restoration import RESTORATION
 from blade_tf.tasks.task import Task
 
 __all__ = ["EVOLUTION", "TASKS", "Task", "of"]
 
-TASKS = {"evolution": EVOLUTION, "restoration": RESTORATION}
+TASKS = {"evolution": EVOLUTION, "resampling": RESAMPLING, "restoration": RESTORATION}
 
 
 def of(config: ml_collections.ConfigDict) -> Task:

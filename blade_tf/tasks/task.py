@@ -30,7 +30,7 @@ class Task:
       check: ValueError, naming the key, for a config that makes no sense.
       start: the spec and the least-squares bank, from the training examples.
       pair: from a model and a batch of examples [B, F, H, W, C] to its predictions and what they should be, both
-        [B, P, H, W, 1 or 3]; the last of P is the one that counts.
+        [B, P, H, W, 1 or 3], possibly without the windows' borders; the last of P is the one that counts.
       last_alone: the loss is about the last of the P predictions, not about all.
       rivals: what else has been tuned on the validation examples, for the record.
     """

@@ -47,7 +47,7 @@ for name in blade_tf.pretrained_names():
 assert (importlib.resources.files("blade_tf.configs") / "tv_flow_paper.py").is_file()
 assert (package / "py.typed").is_file()
 scripts = importlib.metadata.distribution("blade-tf").entry_points.select(group="console_scripts")
-assert len(scripts) == 8, f"expected 8 console scripts, got {scripts}"
+assert len(scripts) == 13, f"expected 13 console scripts, got {scripts}"
 for script in scripts:
     assert importlib.util.find_spec(script.module), script
 with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,250 @@
+"""Deblurring, denoising and inpainting by trained regularisers (section 4.1), with settings that suit the noise level.
+
+The equation with every number given is `blade_tf.apps.restoration.restore`; the folded form of eqs 4.4-4.5 is in
+`blade_tf.apps.folded`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from blade_tf import colour, models, operators, ops
+from blade_tf import export as export_lib
+from blade_tf import image as image_lib
+from blade_tf.apps.noise import estimate_noise, noise_level
+from blade_tf.apps.restoration import STEPS, balance, restore
+
+__all__ = ["PAPER", "Settings", "deblur", "export", "fill", "inpainting", "regulariser", "tuned"]
+
+REGULARISER = "perona_malik"
+STRONG_NOISE = 12 / 255
+
+# Best on the training photographs, see blade_tf.compare.deblur.tune: the noise in gray levels of 255; by the
+# regulariser's equation and whether A blurs, the time step in the regulariser's own and dt lambda ||A||^2.
+NOISES = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0)
+TUNED = {
+    ("perona_malik", True): ((0.132, 0.296, 0.8, 1.0, 1.875, 5.062), (1.9, 1.9, 1.25, 0.556, 0.206, 0.165)),
+    ("perona_malik", False): ((0.198, 0.37, 0.556, 1.0, 2.812, 5.062), (1.125, 0.75, 0.333, 0.222, 0.154, 0.066)),
+    ("tv_flow", True): ((0.165, 0.444, 1.0, 1.25, 1.562, 2.812), (1.9, 1.875, 1.25, 0.556, 0.143, 0.064)),
+    ("tv_flow", False): ((0.247, 0.533, 1.0, 0.833, 1.953, 3.375), (1.125, 0.75, 0.417, 0.148, 0.107, 0.066)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The numbers of eq 4.2; None for what suits the problem, see `deblur`.
+
+    Attributes:
+      regulariser: a pretrained model's name, or a folder that training wrote.
+      dt: length of a step, in the regulariser's unit; or a tensor [N, 1, 1, 1].
+      weight: lambda; or a tensor [N, 1, 1, 1].
+      steps: number of steps.
+    """
+
+    regulariser: str | None = None
+    dt: Any = None
+    weight: Any = None
+    steps: int | None = None
+
+
+PAPER = Settings("ced_paper", 0.5, 2.0, 10)
+
+
+def regulariser(name: str | os.PathLike[str], way: str | None = None) -> colour.Evolution:
+    """A trained model as a regulariser of gray and colour images: what `blade_tf.models.load_trained` takes.
+
+    Args:
+      name: a pretrained model's name, or a folder that training wrote.
+      way: as of `blade_tf.colour.Evolution`.
+    """
+    return colour.Evolution(models.load_trained(name), way)
+
+
+def tuned(noise: Any, blurred: bool = True, regulariser: str | None = None) -> Settings:
+    """The settings for a noise level that were best on training photographs.
+
+    Interpolated in the logarithm of the noise level between those that were tried, 1 to 50 gray levels of 255, with a
+    blur by a Gaussian of 1 px or none; for other blurs a good start.
+
+    Args:
+      noise: standard deviation of the noise, in [0, 1]: a number, or a tensor [N], one for each image.
+      blurred: whether A blurs.
+      regulariser: a trained model's name or folder; by default "perona_malik", and "tv_flow" for numbers above
+        `STRONG_NOISE`. Models of other equations than these two take the time step of the former in their own unit.
+
+    Raises:
+      ValueError: for a noise level that is negative or not finite, or an unknown model.
+    """
+    if not tf.is_tensor(noise) and (isinstance(noise, bool) or not 0 <= noise < math.inf):
+        raise ValueError(f"noise: expected a standard deviation of at least 0, got {noise!r}")
+    if regulariser is None:
+        regulariser = REGULARISER if tf.is_tensor(noise) or noise <= STRONG_NOISE else "tv_flow"
+    trained = models.load_trained(regulariser)
+    equation = trained.config["pde"]["name"]
+    paces, pulls = TUNED[equation if (equation, blurred) in TUNED else REGULARISER, blurred]
+    levels = [math.log(level / 255) for level in NOISES]
+    own = trained.spec["dt"]
+    if tf.is_tensor(noise):
+        at = tf.math.log(tf.clip_by_value(tf.cast(noise, tf.float32), NOISES[0] / 255, NOISES[-1] / 255))
+        place = tf.math.add_n([tf.clip_by_value((at - a) / (b - a), 0, 1) for a, b in itertools.pairwise(levels)])
+
+        def interpolated(values: tuple[float, ...]) -> tf.Tensor:
+            spread = tf.nn.relu(1 - tf.abs(place[:, tf.newaxis] - tf.range(len(values), dtype=tf.float32)))
+            return tf.reshape(tf.linalg.matvec(spread, tf.constant(values)), [-1, 1, 1, 1])
+
+        dt = own * interpolated(paces)
+        return Settings(regulariser, dt, interpolated(pulls) / dt, STEPS)
+    at = math.log(max(noise, NOISES[0] / 255))
+    dt = own * float(np.interp(at, levels, paces))
+    return Settings(regulariser, dt, float(np.interp(at, levels, pulls)) / dt, STEPS)
+
+
+def inpainting(regulariser: str = "ced") -> Settings:
+    """The settings for unknown pixels of an image without noise: the regulariser's own time step, dt lambda 1."""
+    dt = models.load_trained(regulariser).spec["dt"]
+    return Settings(regulariser, dt, 1 / dt, 100)
+
+
+def fill(f: Any, known: Any) -> tf.Tensor:
+    """Fills unknown pixels with Gaussian means of known ones, of the least scale that has any: a start to inpaint.
+
+    Args:
+      f: float [N, H, W, C]; what is unknown may be NaN.
+      known: 1 or True where a pixel is known, what broadcasts to f.
+    """
+    f = ops.image_tensor(f)
+    there = tf.broadcast_to(tf.cast(known, f.dtype), tf.shape(f))
+    seen = tf.where(there > 0, f, tf.zeros_like(f))
+    u = tf.math.divide_no_nan(*(tf.reduce_sum(t, [1, 2], keepdims=True) for t in (seen, there))) + tf.zeros_like(f)
+    for sigma in (32.0, 8.0, 2.0, 0.7):
+        share = image_lib.gaussian_smooth(there, sigma)
+        # A tenth of a Gaussian's mass is about what one pixel within sigma of 2 px has.
+        mean = tf.math.divide_no_nan(image_lib.gaussian_smooth(seen, sigma), share)
+        u = tf.where(share > 0.03, mean, u)
+    return tf.where(there > 0, f, u)
+
+
+def deblur(
+    image: Any,
+    kernel: Any = None,
+    known: Any = None,
+    noise: Any = None,
+    settings: Settings = Settings(),
+    discrepancy: bool = False,
+    way: str | None = None,
+) -> tf.Tensor:
+    """Deblurring by a kernel, inpainting by a mask, both, or, with neither, denoising.
+
+    What `settings` leave open is `inpainting`'s for a mask alone, else `tuned` to the noise level; a dt that is given
+    leaves dt lambda as it was.
+
+    Args:
+      image: f, float [N, H, W, 1 or 3] in [0, 1].
+      kernel: of the blur, as of `blade_tf.operators.blur`; borders are replicated. See `blade_tf.apps.kernels`.
+      known: 1 or True where a pixel is known, what broadcasts to f.
+      noise: standard deviation, a number or a tensor [N]; by default `estimate_noise`.
+      settings: the numbers of eq 4.2.
+      discrepancy: find lambda by `balance`, with the settings' as the largest for their dt.
+      way: how the filters of a colour image are chosen, as of `blade_tf.colour.Evolution`.
+
+    Returns:
+      u, of the image's shape; values are not clipped.
+
+    Raises:
+      ValueError: an image with NaN in what is known; a mask of other values than 0 and 1 or without any known pixel; a
+        noise level that is negative, or that no place of the image gives; and as `restore`, `balance` and
+        `blade_tf.operators.blur`.
+    """
+    f = ops.image_tensor(image)
+    operator, start = operators.identity() if kernel is None else operators.blur(kernel), None
+    if known is not None:
+        mask = operators.mask(known)
+        operator, f, start = mask @ operator, mask(f), fill(f, known)
+    if tf.executing_eagerly() and not bool(tf.reduce_all(tf.math.is_finite(f))):
+        raise ValueError("image: expected finite values where pixels are known, got NaN or infinity")
+    if known is not None and kernel is None:
+        found = _completed(settings, inpainting(settings.regulariser or "ced"))
+    elif settings.dt is not None and settings.weight is not None:
+        found = _completed(settings, Settings(REGULARISER, steps=STEPS))
+    else:
+        noise = noise_level(f, known) if noise is None else noise
+        found = _completed(settings, tuned(noise, kernel is not None, settings.regulariser), _gain(kernel))
+    rate = regulariser(found.regulariser or REGULARISER, way).rate
+    if not discrepancy:
+        return restore(f, operator, rate, found.dt, found.weight, found.steps, start)
+    noise = noise_level(f, known) if noise is None else noise
+    # What is unknown has no noise: the root of the mean square over all pixels is less.
+    share = 1.0 if known is None else math.sqrt(np.mean(known))
+    return balance(f, operator, rate, noise * share, found.dt, found.dt * found.weight, found.steps, start)[0]
+
+
+def _gain(kernel: Any) -> float:
+    """What ||A||^2 is at most, away from borders."""
+    return 1.0 if kernel is None else float(np.abs(kernel).sum() ** 2)
+
+
+def _completed(settings: Settings, defaults: Settings, gain: float = 1.0) -> Settings:
+    dt = defaults.dt if settings.dt is None else settings.dt
+    weight = defaults.weight * defaults.dt / (dt * gain) if settings.weight is None else settings.weight
+    steps = defaults.steps if settings.steps is None else settings.steps
+    return Settings(settings.regulariser or defaults.regulariser, dt, weight, steps)
+
+
+def export(
+    output: str | os.PathLike[str],
+    kernel: Any = None,
+    name: str = REGULARISER,
+    *,
+    portable: bool = False,
+    channels: int = 1,
+) -> None:
+    """Writes a SavedModel with batch, height and width open.
+
+    Signatures: `serving_default(image)` estimates each image's noise; `restore(image, noise)` is told it, float32 [N];
+    `balance(image, noise)` finds lambda by the discrepancy principle; image: float32 [N, H, W, channels]. Outputs:
+    "output" and "noise" or "weight" (lambda), [N].
+
+    Args:
+      output: a new folder; it appears only when complete.
+      kernel: as of `deblur`.
+      name: of the regulariser, as of `regulariser`.
+      portable: use stock TensorFlow operations, so that the SavedModel loads without blade_tf.
+      channels: 1 or 3.
+
+    Raises:
+      ValueError: if `output` exists, for other channels, an unknown model, or a kernel that makes no sense.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"channels: expected 1 or 3, got {channels!r}")
+    evolution = regulariser(name)
+    operator = operators.identity() if kernel is None else operators.blur(kernel)
+    image = tf.TensorSpec([None, None, None, channels], tf.float32, "image")
+    level = tf.TensorSpec([None], tf.float32, "noise")
+
+    def restored(image: tf.Tensor, noise: tf.Tensor) -> dict[str, Any]:
+        settings = tuned(noise, kernel is not None, name)
+        u = restore(image, operator, evolution.rate, settings.dt, settings.weight / _gain(kernel))
+        return {"output": u, "noise": noise}
+
+    def serve(image: tf.Tensor) -> dict[str, Any]:
+        return restored(image, estimate_noise(image))
+
+    def balanced(image: tf.Tensor, noise: tf.Tensor) -> dict[str, Any]:
+        u, weight = balance(image, operator, evolution.rate, noise, evolution.gray.dt, 1 / _gain(kernel))
+        return {"output": u, "weight": weight}
+
+    endpoints: export_lib.Endpoints = {
+        "serving_default": (serve, [image]),
+        "restore": (restored, [image, level]),
+        "balance": (balanced, [image, level]),
+    }
+    track = tf.Module()
+    track.models = [evolution.gray, evolution.colour]
+    export_lib.write_saved_model(endpoints, output, portable=portable, track=track)

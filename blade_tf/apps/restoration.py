@@ -1,0 +1,140 @@
+"""Restoration of f = A u + noise by any regulariser (eq 4.2), and the choice of its lambda."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from blade_tf import arguments, integrate, operators, ops
+
+__all__ = ["STEPS", "balance", "restore", "squared_norm"]
+
+Rate = Callable[[tf.Tensor], tf.Tensor]
+
+STEPS = 20
+HALVINGS = 8  # of a range of 10^4: lambda to 2 %
+
+
+def squared_norm(operator: operators.Operator, u: Any, iterations: int = 8) -> float:
+    """||A||^2 on images of u's shape, the largest eigenvalue of A^T A, by power iteration: an estimate from below."""
+    u = ops.image_tensor(u)
+    v = 1 + tf.random.stateless_normal(tf.shape(u), (0, 0), dtype=u.dtype)
+    found = 0.0
+    for _ in range(iterations):
+        v = tf.math.divide_no_nan(v, tf.norm(v))
+        blurred = operator(v)
+        found, v = float(tf.reduce_sum(tf.square(blurred))), operator.adjoint(blurred)
+    return found
+
+
+def _check_stable(operator: operators.Operator, u: tf.Tensor, dt: Any, weight: Any) -> None:
+    if not tf.executing_eagerly() or tf.is_tensor(dt) or tf.is_tensor(weight) or not tf.size(u):
+        return
+    limit = 2 / max(dt * squared_norm(operator, u), 1e-30)
+    if weight >= limit:
+        raise ValueError(
+            f"weight: expected less than 2 / (dt ||A||^2) = {limit:.4g}, where explicit Euler diverges, got {weight:g}"
+        )
+
+
+def restore(
+    f: Any,
+    operator: operators.Operator,
+    rate: Rate,
+    dt: Any,
+    weight: Any,
+    steps: Any = STEPS,
+    start: Any = None,
+    method: str = "euler",
+) -> tf.Tensor:
+    """Eq 4.2: `u' = u + dt (R(u) + lambda A^T (f - A u))`, u(0) = f.
+
+    Stable if dt lambda ||A||^2 < 2 and dt is at most the regulariser's own; up to twice that works as a rule. dt lambda
+    of 1 removes in one step what A lets through of the residual.
+
+    Args:
+      f: what was observed, float [N, H, W, C].
+      operator: A; it must keep an image's shape unless `start` is given.
+      rate: R, u -> du/dt: `EvolutionModel.rate` or `colour.Evolution.rate` of a trained model, or any other.
+      dt: length of a step in the rate's unit, a number or a tensor [N, 1, 1, 1].
+      weight: lambda, likewise.
+      steps: number of steps.
+      start: u(0); f by default.
+      method: one of `blade_tf.integrate.INTEGRATORS`.
+
+    Returns:
+      u after these steps; values are not clipped.
+
+    Raises:
+      TypeError: f is not float.
+      ValueError: another rank; a dt or weight that is not positive; dt weight ||A||^2 of 2 or more (checked eagerly and
+        for numbers alone); a kernel larger than the image.
+    """
+    f = ops.image_tensor(f)
+    u = f if start is None else ops.image_tensor(start)
+    dt = dt if tf.is_tensor(dt) else arguments.positive("dt", dt)
+    weight = weight if tf.is_tensor(weight) else arguments.positive("weight", weight)
+    if method not in integrate.INTEGRATORS:
+        raise ValueError(f"method: expected one of {sorted(integrate.INTEGRATORS)}, got {method!r}")
+    steps = steps if tf.is_tensor(steps) else arguments.count("steps", steps)
+    _check_stable(operator, u, dt, weight)
+    total = integrate.sum_rates(rate, operators.data_term(operator, f, weight))
+    return integrate.evolve(integrate.INTEGRATORS[method](total, dt), u, steps)
+
+
+def balance(
+    f: Any,
+    operator: operators.Operator,
+    rate: Rate,
+    noise: Any,
+    dt: Any,
+    pull: Any = 1.0,
+    steps: Any = STEPS,
+    start: Any = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Eq 4.2 with lambda by the discrepancy principle (Morozov): ||A u - f||^2 = N sigma^2, for each image.
+
+    The residual falls as lambda grows, so bisection of log lambda finds it, in [1e-2, 1e2] pull / dt; beyond, the
+    nearer end is the result. A lambda above pull / dt shortens the time step to pull / lambda, which keeps it stable.
+
+    Args:
+      f: float [N, H, W, C].
+      operator: A.
+      rate: R.
+      noise: sigma, a number or a tensor [N]: the root of the mean square over all pixels of f.
+      dt: the longest time step.
+      pull: the largest dt lambda, below 2 / ||A||^2.
+      steps: number of steps.
+      start: u(0); f by default.
+
+    Returns:
+      u, and lambda [N].
+
+    Raises:
+      ValueError: a noise level that is not positive, and as `restore`.
+    """
+    f = ops.image_tensor(f)
+    noise = noise if tf.is_tensor(noise) else arguments.positive("noise", noise)
+    sigma = tf.broadcast_to(tf.cast(noise, f.dtype), tf.shape(f)[:1])
+    most = tf.cast(pull, f.dtype) / tf.cast(dt, f.dtype) * tf.ones_like(sigma)[:, None, None, None]
+    if not tf.is_tensor(dt) and not tf.is_tensor(pull):
+        _check_stable(operator, f, arguments.positive("dt", dt), arguments.positive("pull", pull) / dt)
+
+    def solve(weight: tf.Tensor) -> tf.Tensor:
+        return restore(f, operator, rate, tf.cast(dt, f.dtype) * tf.minimum(most / weight, 1), weight, steps, start)
+
+    def halve(low: tf.Tensor, high: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        weight = most * tf.exp((low + high) / 2)
+        u = solve(weight)
+        residual = tf.reduce_mean(tf.square(operator(u) - f), [1, 2, 3], keepdims=True)
+        too_smooth = residual > tf.square(sigma)[:, None, None, None]
+        middle = (low + high) / 2
+        return tf.where(too_smooth, middle, low), tf.where(too_smooth, high, middle), weight, u
+
+    edge = tf.constant(math.log(100), f.dtype) * tf.ones_like(most)
+    loop = (-edge, edge, most, f)
+    _, _, weight, u = tf.while_loop(lambda *_: tf.constant(True), halve, loop, maximum_iterations=HALVINGS)
+    return u, weight[:, 0, 0, 0]

@@ -1,0 +1,167 @@
+"""Two-phase segmentation by the Chan-Vese model (section 4): where a level set phi is positive, an image is near one
+mean, elsewhere near another, and the border between the two is short.
+
+With H(t) = 1/2 + arctan(t) / pi, C channels and |x|^2 = sum(x^2) / C, the energy is
+
+    E = min over c1, c2 of the sum over pixels of
+        mu |grad H(phi)| + nu H(phi) + lambda1 H(phi) |f - c1|^2 + lambda2 (1 - H(phi)) |f - c2|^2
+
+and phi descends by  phi_t = delta(phi) (mu div(grad phi / |grad phi|) - nu - lambda1 |f - c1|^2 + lambda2 |f - c2|^2)
+(eqs 4.9 and, for colour, 4.11), delta(t) = 1 / (1 + t^2) = pi H'(t). There, as in Getreuer's article, c1 and c2 are the
+means of f where phi > 0 and elsewhere: sharp regions converge faster than those of H.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from blade_tf import arguments, models, ops
+from blade_tf import export as export_lib
+from blade_tf.apps.chan_vese import SCALE, Segmentation, Settings, descend
+
+__all__ = ["SCALE", "Segmentation", "Settings", "checkerboard", "export", "segment"]
+
+CHECKER = 5  # px, as in Getreuer's article
+
+
+def checkerboard(height: Any, width: Any, dtype: Any = tf.float32) -> tf.Tensor:
+    """The level set sin(pi x / 5) sin(pi y / 5), [1, height, width, 1]: both phases everywhere."""
+    waves = [tf.sin(math.pi / CHECKER * tf.cast(tf.range(size), dtype)) for size in (height, width)]
+    return tf.einsum("y,x->yx", *waves)[tf.newaxis, :, :, tf.newaxis]
+
+
+def _trimmed(found: Segmentation) -> Segmentation:
+    """Without the energies of iterations that were not needed."""
+    last = tf.reduce_max(tf.concat([found.iterations, [0]], 0))
+    return found._replace(energies=found.energies[:, : last + 1])
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(
+    settings: Settings, model: models.EvolutionModel | None, native: bool, image: tf.TensorSpec, start: tf.TensorSpec
+) -> Callable[..., Segmentation]:
+    """One graph for all the iterations, by XLA where it takes the model's operations: three times as fast."""
+    del native  # what a graph is traced with
+    graph = tf.function(
+        lambda f, phi: descend(f, phi, settings, model), jit_compile=ops.compiles_with_xla(), autograph=False
+    )
+    return graph.get_concrete_function(image, start)
+
+
+def _image(image: Any) -> tf.Tensor:
+    image = tf.convert_to_tensor(image)
+    if image.shape.rank != 4 or image.dtype not in (tf.float32, tf.float64):
+        raise ValueError(f"image: expected float32 or float64 [N, H, W, C], got {image.dtype.name} {image.shape}")
+    return image
+
+
+def _level_set(start: Any, image: tf.Tensor) -> tf.Tensor:
+    """The start as a level set [N, H, W, 1] like the image."""
+    shape = tf.shape(image)
+    if start is None:
+        return tf.tile(checkerboard(shape[1], shape[2], image.dtype), [shape[0], 1, 1, 1])
+    start = tf.convert_to_tensor(start)
+    fits = any(start.shape.is_compatible_with([count, *image.shape[1:3], 1]) for count in (1, image.shape[0]))
+    if start.dtype not in (tf.bool, image.dtype) or not fits:
+        raise ValueError(
+            f"start: expected bool or {image.dtype.name} [1 or N, H, W, 1] for the image {image.shape}, got "
+            f"{start.dtype.name} {start.shape}"
+        )
+    if start.dtype == tf.bool:
+        start = 2 * tf.cast(start, image.dtype) - 1
+    return tf.broadcast_to(start, [shape[0], shape[1], shape[2], 1])
+
+
+def _checks(image: tf.Tensor, phi: tf.Tensor) -> list[tuple[tf.Tensor, str]]:
+    """What has to hold, with what to say where it does not."""
+    inside = phi > 0
+    both = tf.reduce_any(inside, [1, 2, 3]) & ~tf.reduce_all(inside, [1, 2, 3])
+    return [
+        (tf.reduce_all(tf.math.is_finite(image)), "image: expected finite values, got NaN or infinity"),
+        (tf.reduce_all(tf.math.is_finite(phi)), "start: expected finite values, got NaN or infinity"),
+        (tf.reduce_all(both), "start: expected pixels inside and outside in each image, got one without either"),
+    ]
+
+
+def segment(
+    image: Any,
+    start: Any = None,
+    *,
+    model: models.EvolutionModel | None = None,
+    settings: Settings | None = None,
+) -> Segmentation:
+    """Segments images by the Chan-Vese model; the module states the energy.
+
+    Which of the two phases becomes the inside is arbitrary: compare masks up to it. With several channels |x|^2 is
+    their mean square, so that mu means the same (eq 4.11 prints the sum). Intensities are taken as they are: mu is for
+    images that span [0, 1]. A phase that became empty, by a large mu or for want of contrast, stays so unless nu
+    refills it. Of a constant image both means are the same: its border, wherever it started, shortens.
+
+    Args:
+      image: float32 or float64 [N, H, W, C].
+      start: the mask, bool, or the level set, of the image's dtype, to start from, [1 or N, H, W, 1]; a mask becomes 1
+        and -1. By default the `checkerboard`.
+      model: a model of TV flow whose rate stands for the curvature (eq 4.10): explicit steps. None for the reference
+        solver: semi-implicit steps of Getreuer, "Chan-Vese segmentation", Image Processing On Line 2, 2012, in the form
+        of scikit-image, each pixel from the iteration before.
+      settings: by default the paper's.
+
+    Returns:
+      A `Segmentation`. Outside of graphs XLA computes it where it takes the model's operations, and compiles once for
+      each size.
+
+    Raises:
+      ValueError: another dtype or rank; a NaN; a start of another size, or without any pixel inside or outside
+        (tf.errors.InvalidArgumentError where values or sizes are known only when a graph runs). The checkerboard needs
+        two rows and columns.
+    """
+    settings = settings or Settings()
+    image = _image(image)
+    phi = _level_set(start, image)
+    checks = _checks(image, phi)
+    if not tf.executing_eagerly():
+        with tf.control_dependencies([tf.debugging.Assert(holds, [message]) for holds, message in checks]):
+            return _trimmed(descend(tf.identity(image), phi, settings, model))
+    for holds, message in checks:
+        if not holds:
+            raise ValueError(message)
+    specs = (tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in (image, phi))
+    return _trimmed(_compiled(settings, model, ops.uses_native(), *specs)(image, phi))
+
+
+def export(
+    output: str | os.PathLike[str],
+    *,
+    model: models.EvolutionModel | None = None,
+    settings: Settings | None = None,
+    channels: int = 1,
+    portable: bool = False,
+) -> None:
+    """Writes `segment` as a SavedModel with batch, height and width open.
+
+    The signature `serving_default(image)`, float32 [N, H, W, channels], starts from the checkerboard and returns what
+    `Segmentation` names.
+
+    Args:
+      output: a new folder; it appears only when complete.
+      model, settings: as of `segment`.
+      channels: of the images.
+      portable: use stock TensorFlow operations, so that the SavedModel loads without blade_tf.
+
+    Raises:
+      ValueError: if `output` exists, or there is no channel.
+    """
+    if arguments.count("channels", channels) < 1:
+        raise ValueError(f"channels: expected at least 1, got {channels}")
+    image = tf.TensorSpec([None, None, None, channels], tf.float32, "image")
+
+    def serve(image: tf.Tensor) -> dict[str, Any]:
+        return segment(image, model=model, settings=settings)._asdict()
+
+    export_lib.write_saved_model({"serving_default": (serve, [image])}, output, portable=portable, track=model)

@@ -1,0 +1,142 @@
+"""blade-deblur: deblurs, denoises or inpaints image files.
+
+    blade-deblur --input=BLURRED.png --output=SHARP.png --kernel=gaussian:1.0 --noise=5
+    blade-deblur --input=NOISY.png --output=CLEAN.png
+    blade-deblur --input=SCRATCHED.png --output=WHOLE.png --mask=KNOWN.png
+    blade-deblur --input=BLURRED.png --output=SHARP.png --stages=restoration_range
+    blade-deblur --export=SAVED --kernel=disk:2.5 --portable
+
+What is given says what is done: --kernel deblurs, --mask inpaints, both do both, neither denoises. The noise level is
+estimated where --noise does not state it. --stages takes a model that was trained for a degradation instead. PNG, JPEG
+and TIFF of 8 or 16 bits, gray or colour; alpha is kept. A file of a folder that cannot be restored does not stop the
+others; it is named, and the exit status is then 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from blade_tf import arguments, colour, image_files, image_io, models
+from blade_tf.apps import deblur, kernels, stages
+from blade_tf.cli import common
+
+_INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.")
+_OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.")
+_KERNEL = flags.DEFINE_string(
+    "kernel",
+    None,
+    "The blur: gaussian:SIGMA, disk:RADIUS, motion:LENGTH,ANGLE (pixels; degrees from the x axis, counter-clockwise), "
+    "or a file with it, an image or an .npy array.",
+)
+_MASK = flags.DEFINE_string("mask", None, "Image of the input's size: white where pixels are known, black elsewhere.")
+_NOISE = flags.DEFINE_float("noise", None, "Standard deviation of the noise in gray levels of 255.", lower_bound=0)
+_ESTIMATE = flags.DEFINE_boolean("estimate", True, "Estimate the noise level where --noise is not given.")
+_REGULARISER = flags.DEFINE_string(
+    "regulariser",
+    None,
+    "Name of a pretrained model, or folder of a trained one; default: by the noise level.",
+)
+_DT = flags.DEFINE_float("dt", None, "Length of a time step in the regulariser's unit; default: by the noise level.")
+_LAMBDA = flags.DEFINE_string(
+    "lambda",
+    None,
+    "Weight of the data: a number as in eq 4.2, or 'discrepancy': such that the residual is the noise; default: by the "
+    "noise level.",
+)
+_STEPS = flags.DEFINE_integer(
+    "steps", None, f"Number of time steps; default: {deblur.STEPS}, or 100 to inpaint.", lower_bound=0
+)
+_PAPER = flags.DEFINE_boolean(
+    "paper", False, "The paper's setting: coherence-enhancing diffusion, lambda 2, ten steps."
+)
+_STAGES = flags.DEFINE_string(
+    "stages",
+    None,
+    "Restore by a model that was trained for the degradation, needing no more: restoration (a Gaussian blur of "
+    "1 px, noise of 5), restoration_range (0.4 to 1.5 px, noise of 1 to 10), or a folder of a trained one.",
+)
+_COLOUR = flags.DEFINE_enum(
+    "colour", None, list(colour.WAYS), "How a colour image's filters are chosen; default: as suits the regulariser."
+)
+_BESIDE = flags.DEFINE_boolean("beside", False, "Write a picture of the result beside the input too.")
+_EXPORT = flags.DEFINE_string("export", None, "Write a SavedModel to this new folder instead of restoring files.")
+_PORTABLE = flags.DEFINE_boolean("portable", False, "With --export: one that loads with TensorFlow alone.")
+_CHANNELS = flags.DEFINE_integer("channels", 1, "With --export: 1 or 3.")
+
+
+def _settings() -> deblur.Settings:
+    if _PAPER.value:
+        return deblur.PAPER
+    weight = None
+    if _LAMBDA.value not in (None, "discrepancy"):
+        try:
+            weight = float(_LAMBDA.value)
+        except ValueError:
+            raise ValueError(f"lambda: expected a number or 'discrepancy', got {_LAMBDA.value!r}") from None
+        arguments.positive("lambda", weight)
+    if _REGULARISER.value is not None:
+        models.load_trained(_REGULARISER.value)
+    dt = None if _DT.value is None else arguments.positive("dt", _DT.value)
+    return deblur.Settings(_REGULARISER.value, dt, weight, _STEPS.value)
+
+
+def _function(settings: deblur.Settings) -> Callable[[image_io.Image], np.ndarray]:
+    kernel = kernels.parse(_KERNEL.value) if _KERNEL.value else None
+    known = image_io.luma(image_io.read_image(_MASK.value).pixels) > 0.5 if _MASK.value else None
+    noise = None if _NOISE.value is None else _NOISE.value / 255
+    balanced = _LAMBDA.value == "discrepancy"
+    fixed = settings.dt is not None and settings.weight is not None
+    if noise is None and not _ESTIMATE.value and (balanced or not (fixed or (known is not None and kernel is None))):
+        raise ValueError("noise: expected a noise level, as it is not to be estimated (--noestimate), got none")
+
+    def restored(image: image_io.Image) -> np.ndarray:
+        size = image.pixels.shape[:2]
+        if known is not None and known.shape[:2] != size:
+            raise ValueError(f"mask: expected the image's size {list(size)}, got {list(known.shape[:2])}")
+        f = tf.constant(image.pixels[np.newaxis])
+        return deblur.deblur(f, kernel, known, noise, settings, balanced, _COLOUR.value)[0].numpy()
+
+    return restored
+
+
+def _by_stages() -> Callable[[image_io.Image], np.ndarray]:
+    own = {"kernel": _KERNEL, "mask": _MASK, "noise": _NOISE, "regulariser": _REGULARISER, "lambda": _LAMBDA}
+    for name, flag in own.items():
+        if flag.value is not None:
+            raise ValueError(f"{name}: expected none with --stages, whose model has its own, got {flag.value!r}")
+    model = stages.load(_STAGES.value)
+    return lambda image: stages.restore(image.pixels[np.newaxis], model)[0].numpy()
+
+
+def _run() -> None:
+    if _EXPORT.value and _STAGES.value:
+        stages.export(_EXPORT.value, _STAGES.value, portable=_PORTABLE.value, channels=_CHANNELS.value)
+        return
+    if _EXPORT.value:
+        kernel = kernels.parse(_KERNEL.value) if _KERNEL.value else None
+        name = _REGULARISER.value or deblur.REGULARISER
+        deblur.export(_EXPORT.value, kernel, name, portable=_PORTABLE.value, channels=_CHANNELS.value)
+        return
+    if not _INPUT.value or not _OUTPUT.value:
+        raise ValueError("expected --input and --output, or --export")
+    # Whatever is wrong with the settings is found before any file is touched.
+    function = _by_stages() if _STAGES.value else _function(_settings())
+    failed = image_files.convert(_INPUT.value, _OUTPUT.value, function, "deblur", _BESIDE.value)
+    for reason in failed.values():
+        print(f"blade-deblur: {reason}", file=sys.stderr)
+    if failed:
+        sys.exit(1)
+
+
+def main() -> None:
+    """The console script."""
+    common.main(_run, __name__)
+
+
+if __name__ == "__main__":
+    main()

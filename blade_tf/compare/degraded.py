@@ -1,0 +1,44 @@
+"""Photographs blurred, with noise, or with pixels missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from blade_tf import operators
+from blade_tf.apps import kernels
+from blade_tf.compare import deblur_peers as peers
+
+__all__ = ["Problem", "Problems", "degraded", "masked"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
+    """f = A u + noise: the image f [H, W, 1], and what methods know beside it."""
+
+    f: np.ndarray
+    noise: float
+    kernel: np.ndarray | None = None
+    known: np.ndarray | None = None
+
+
+Problems = list[tuple[Problem, np.ndarray]]
+
+
+def degraded(images: Iterable[np.ndarray], noise: float, sigma: float | None = None) -> Problems:
+    """Each image blurred, by sigma pixels, and with noise of its own seed; not clipped."""
+    kernel = None if sigma is None else kernels.gaussian(sigma)
+    found = []
+    for seed, u in enumerate(images):
+        f = u if kernel is None else operators.blur(kernel)(u[np.newaxis])[0].numpy()
+        f = f + np.random.default_rng(seed).normal(0, noise, f.shape).astype(f.dtype)
+        found.append((Problem(f, noise, kernel), u))
+    return found
+
+
+def masked(images: Iterable[np.ndarray], kind: str) -> Problems:
+    """Each image without the pixels that a mask of its own seed hides."""
+    masks = ((u, peers.mask(kind, u.shape, seed)) for seed, u in enumerate(images))
+    return [(Problem(u * known, 0.0, None, known), u) for u, known in masks]

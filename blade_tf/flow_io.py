@@ -1,0 +1,44 @@
+"""Optical flow in Middlebury's .flo files."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+
+from blade_tf.files import PathLike, atomic_write
+
+__all__ = ["read_flow", "write_flow"]
+
+TAG = b"PIEH"  # 202021.25 as a little-endian float32
+
+
+def read_flow(path: PathLike) -> np.ndarray:
+    """The displacements of a .flo file, float32 [H, W, 2], along x first; those of unknown pixels are beyond 1e9.
+
+    Raises:
+      ValueError: the file is not a .flo file, or not whole.
+      OSError: it cannot be read.
+    """
+    data = pathlib.Path(path).read_bytes()
+    if len(data) < 12 or data[:4] != TAG:
+        raise ValueError(f"{path}: expected a .flo file, which starts with {TAG.decode()} and its size")
+    width, height = (int(size) for size in np.frombuffer(data, "<i4", 2, 4))
+    if width < 1 or height < 1 or len(data) != 12 + 8 * width * height:
+        raise ValueError(
+            f"{path}: expected {width} x {height} displacements in 8 bytes each, got {len(data) - 12} bytes"
+        )
+    return np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2).astype(np.float32)
+
+
+def write_flow(path: PathLike, flow: np.ndarray) -> None:
+    """Writes displacements [H, W, 2] as a .flo file, atomically.
+
+    Raises:
+      ValueError: another shape.
+      OSError: see `blade_tf.files.atomic_write`.
+    """
+    if flow.ndim != 3 or flow.shape[2] != 2:
+        raise ValueError(f"flow: expected [H, W, 2], got {list(flow.shape)}")
+    size = np.array(flow.shape[1::-1], "<i4").tobytes()
+    atomic_write(path, TAG + size + np.ascontiguousarray(flow, "<f4").tobytes())

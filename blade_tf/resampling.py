@@ -1,0 +1,197 @@
+"""Resampling at displaced positions (section 5) by banks of filters, one for each monomial of the displacement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from blade_tf import image as image_lib
+from blade_tf import layers, ops
+from blade_tf.selection import Selection
+
+__all__ = ["UNKNOWN", "ResampleModel", "spline_coefficients"]
+
+UNKNOWN = 1e9  # beyond it a displacement marks a pixel without one, as in .flo files
+# Centred B-splines at the integers, from 0 outwards.
+SPLINES = {1: (1.0,), 3: (4 / 6, 1 / 6), 5: (66 / 120, 26 / 120, 1 / 120)}
+RADIUS = 8  # of the spline prefilter: what lies beyond is 1e-3 of it
+
+
+def _inverse(spline: Sequence[float]) -> list[float]:
+    """The symmetric filter that undoes a sampled B-spline, cut at `RADIUS`, of sum 1: from its centre outwards."""
+    around = np.zeros(256)
+    around[: len(spline)] = spline
+    around[-len(spline) + 1 :] += spline[:0:-1]
+    half = np.fft.ifft(1 / np.fft.fft(around)).real[: RADIUS + 1]
+    return (half / (2 * half.sum() - half[0])).tolist()
+
+
+def spline_coefficients(image: Any, degree: int) -> tf.Tensor:
+    """The coefficients c of the B-spline that interpolates an image, u = sum c B: the image, sharpened.
+
+    By a symmetric filter that reaches 8 pixels, over replicated borders: u is met to 1e-3 of its contrast.
+
+    Args:
+      image: float [N, H, W, C].
+      degree: 1 (c = u), 3 or 5.
+
+    Source: Unser, "Splines: a perfect fit for signal and image processing", IEEE Signal Processing Magazine 16, 1999.
+    """
+    return tf.convert_to_tensor(image) if degree == 1 else image_lib.symmetric_filter(image, _inverse(SPLINES[degree]))
+
+
+def _powers(order: int, constant: bool) -> dict[str, tuple[int, int]]:
+    """The monomials dx^i dy^j of degree 1, or 0 if constant, to `order`, by name: dx, dy, dx2, dxdy, ..."""
+
+    def part(name: str, power: int) -> str:
+        return f"{name}{power if power > 1 else ''}" if power else ""
+
+    found = {"one": (0, 0)} if constant else {}
+    for degree in range(1, order + 1):
+        for j in range(degree + 1):
+            found[part("dx", degree - j) + part("dy", j)] = (degree - j, j)
+    return found
+
+
+def _along(v: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where a displacement along an axis points, clamped to the image: the nearest pixel, and what remains."""
+    size = tf.shape(v)[axis]
+    limit = tf.cast(size, v.dtype)
+    v = tf.clip_by_value(v, -limit, limit)
+    whole = tf.stop_gradient(tf.round(v))
+    start = tf.reshape(tf.range(size), [-1 if k == axis else 1 for k in range(3)])
+    pixel = start + tf.cast(whole, tf.int32)
+    # Not of start + v, whose rounding grows with the image.
+    below, above = (tf.cast(bound, v.dtype) for bound in (-pixel, size - 1 - pixel))
+    inside = tf.clip_by_value(pixel, 0, size - 1)
+    fraction = tf.clip_by_value(v - whole, below, above) + tf.cast(pixel - inside, v.dtype)
+    return inside, fraction
+
+
+@keras.saving.register_keras_serializable("blade_tf")
+class ResampleModel(keras.Model):
+    """Resamples images at displaced positions, eq 5.5 and its continuation to further orders of the displacement.
+
+    With v = [v] + delta, [.] the nearest integers, and y = x + [v], a shift of the index,
+
+        out(x) = u(y) + sum_ij delta_x^i delta_y^j BLADE_ij(c)(y),  1 <= i + j <= order,
+
+    which is near to u(x + v). c are the coefficients of the B-spline that interpolates u: 5x5 of them see further than
+    5x5 of u itself. Eq 5.5 is order = 1 and degree = 1, where c = u. Each bank has a filter for each bin of the
+    selection of u at y. Positions are clamped to the image: beyond it lies what its border pixels say.
+
+    Inputs: image, float [N, H, W, C], its channels filtered alike, and displacement, float32 or float64 [N, H, W, 2], v
+    in pixels, along x first. Output: of the image's shape and dtype; NaN where v is NaN, infinite or beyond 1e9, which
+    marks unknown flow. Gradients flow to the image, to the displacement and to the filters.
+
+    Args:
+      selection: the arguments of its `Selection`, without a soft feature.
+      order: the highest degree i + j.
+      constant: a bank with i + j = 0 too, which changes u itself: it removes noise.
+      footprint: (R, S) of the filters, odd.
+      degree: of the spline, 1, 3 or 5.
+      **kwargs: of keras.Model.
+
+    Raises:
+      ValueError: for an order below 1, an unknown degree, an even footprint, and what `Selection` refuses.
+
+    Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), section 5.
+    """
+
+    def __init__(
+        self,
+        selection: dict[str, Any],
+        order: int = 3,
+        constant: bool = False,
+        footprint: Sequence[int] = (5, 5),
+        degree: int = 5,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"autocast": False} | kwargs)
+        if degree not in SPLINES:
+            raise ValueError(f"degree: expected one of {sorted(SPLINES)}, got {degree!r}")
+        self.selection = Selection(**selection)
+        self.order, self.constant, self.degree = layers.count("order", order), bool(constant), degree
+        self.footprint = layers.odd_footprint(footprint)
+        self.powers = _powers(self.order, self.constant)
+        shape = (self.selection.num_bins, *self.footprint)
+        self.bank = {
+            name: self.add_weight(name=name, shape=shape, initializer="zeros", autocast=False) for name in self.powers
+        }
+        """The trainable weights by name: dx, dy, dx2, dxdy, ..."""
+        self.supports_jit = ops.compiles_with_xla()
+        self.built = True
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any], output: str) -> ResampleModel:
+        """From what training writes, see `blade_tf.models.build`; it has one output whatever `output`."""
+        return cls(**{key: value for key, value in spec.items() if key != "task"})
+
+    def select(self, image: tf.Tensor) -> list[tf.Tensor]:
+        """The selection of an image, as a list; no gradient flows through it."""
+        return [self.selection(tf.stop_gradient(image))]
+
+    def mosaic(self) -> tuple[np.ndarray, int]:
+        """The filters of dx to look at, and the number of orientations."""
+        return keras.ops.convert_to_numpy(self.bank["dx"]), self.selection.orientations
+
+    def call(self, image: tf.Tensor, displacement: tf.Tensor) -> tf.Tensor:
+        return self.sample(image, displacement)
+
+    def sample(self, image: Any, displacement: Any, fill: float = float("nan")) -> tf.Tensor:
+        """The image at displaced positions, and `fill` where there is no displacement.
+
+        Raises:
+          TypeError: for dtypes that are not float.
+          ValueError: for other ranks, or sizes that differ (tf.errors.InvalidArgumentError where they are unknown
+            before a graph runs).
+        """
+        image = ops.image_tensor(image)
+        image = image if image.shape.rank else tf.ensure_shape(image, [None] * 4)
+        v = tf.convert_to_tensor(displacement)
+        if v.dtype not in (tf.float32, tf.float64):
+            raise TypeError(f"displacement: expected float32 or float64 [N, H, W, 2], got {v.dtype.name} {v.shape}")
+        if v.shape.rank not in (None, 4) or (v.shape.rank and v.shape[-1] not in (None, 2)):
+            raise ValueError(f"displacement: expected [N, H, W, 2], got {v.shape}")
+        vx, vy = (ops.of_shape("displacement", v[..., k], "[N, H, W, 2]", image, 3) for k in range(2))
+        known = (tf.abs(vx) <= UNKNOWN) & (tf.abs(vy) <= UNKNOWN)
+        u = tf.cast(image, tf.float64 if image.dtype == tf.float64 else tf.float32)
+        (x, dx), (y, dy) = (
+            _along(tf.where(known, part, tf.zeros_like(part)), axis) for part, axis in ((vx, 2), (vy, 1))
+        )
+        n, h, w, c = tf.unstack(tf.shape(u))
+        index = tf.reshape(y * w + x, [n, h * w])
+        # Products, as the gradient of 0^0 is NaN; of all channels, as broadcasting takes far longer.
+        px, py = ([tf.ones_like(u)] for _ in range(2))
+        for products, part in ((px, dx), (py, dy)):
+            along = tf.repeat(tf.cast(part, u.dtype)[..., tf.newaxis], c, axis=-1)
+            for _ in range(self.order):
+                products.append(products[-1] * along)
+
+        def at_source(values: tf.Tensor) -> tf.Tensor:
+            flat = tf.reshape(values, [n, h * w, c])
+            return tf.reshape(tf.gather(flat, index, batch_dims=1), [n, h, w, c])
+
+        seen, (chosen,) = spline_coefficients(u, self.degree), self.select(u)
+        total = at_source(u)
+        for name, (i, j) in self.powers.items():
+            response = ops.blade_filter(seen, tf.cast(self.bank[name], u.dtype), chosen)
+            total += px[i] * py[j] * at_source(response)
+        found = tf.where(known[..., tf.newaxis], total, tf.constant(fill, u.dtype))
+        return tf.ensure_shape(tf.cast(found, image.dtype), image.shape)
+
+    def compute_output_spec(self, image: Any, displacement: Any) -> keras.KerasTensor:
+        return keras.KerasTensor(image.shape, image.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "selection": self.selection.get_config(),
+            "order": self.order,
+            "constant": self.constant,
+            "footprint": list(self.footprint),
+            "degree": self.degree,
+        }

@@ -1,0 +1,212 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import skimage.data
+import tensorflow as tf
+
+from blade_tf import compare as compare_lib
+from blade_tf import flow_io
+from blade_tf.apps import align as app
+from blade_tf.compare import align as compare
+
+SHARED = pathlib.Path(__file__).parents[2] / "shared" / "data" / "flow"
+
+
+def smooth(height, width, seed=0):
+    """A smooth texture without end, as a function of positions."""
+    rng = np.random.default_rng(seed)
+    waves = rng.normal(0, 0.25, (24, 2)), rng.uniform(0, 2 * np.pi, 24), rng.uniform(0.5, 1, 24)
+
+    def value(y, x):
+        phases = (frequency[0] * y + frequency[1] * x + phase for frequency, phase in zip(*waves[:2], strict=True))
+        return 0.5 + sum(a * np.sin(phase) for a, phase in zip(waves[2], phases, strict=True)) / 24
+
+    return value, np.mgrid[:height, :width].astype(np.float64)
+
+
+def tensor(image):
+    return image[np.newaxis, ..., np.newaxis].astype(np.float32)
+
+
+def flow_of(reference, moving, **options):
+    found = app.align(tensor(reference), tensor(moving), **options)
+    assert found.dtype == tf.float32
+    assert found.shape == (1, *reference.shape, 2)
+    return found[0].numpy()
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(3, -2), (-7, 5), (24, 17), (0, 0)])
+def test_whole_pixels(dx, dy):
+    photograph = skimage.data.camera()[:, :].astype(np.float32) / 255
+    reference = photograph[100:340, 120:400]
+    moving = photograph[100 - dy : 340 - dy, 120 - dx : 400 - dx]
+    found = flow_of(reference, moving)[30:-30, 30:-30]
+    # The sky has no texture, and follows what is around it.
+    error = np.hypot(found[..., 0] - dx, found[..., 1] - dy)
+    assert np.median(error) < 0.01
+    assert np.mean(error < 0.1) > 0.95
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(0.5, 0.25), (-1.37, 2.71), (6.2, -4.9)])
+def test_fractions_of_pixels(dx, dy):
+    value, (y, x) = smooth(120, 150)
+    error = np.linalg.norm(flow_of(value(y, x), value(y - dy, x - dx)) - [dx, dy], axis=-1)[20:-20, 20:-20]
+    assert error.mean() < 0.01
+    assert np.quantile(error, 0.99) < 0.05
+
+
+def test_affine_motion():
+    value, (y, x) = smooth(140, 160, 1)
+    matrix = np.array([[0.03, -0.02], [0.015, -0.025]])
+    flow = np.stack([x - 80, y - 70], -1) @ matrix.T + [1.5, -0.8]
+    # moving(p + flow(p)) = value(p): p from q = p + flow(p) is affine too.
+    positions = np.linalg.solve(np.eye(2) + matrix, (np.stack([x - 80, y - 70], -1) - [1.5, -0.8])[..., np.newaxis])
+    moving = value(positions[..., 1, 0] + 70, positions[..., 0, 0] + 80)
+    error = np.linalg.norm(flow_of(value(y, x), moving) - flow, axis=-1)[12:-12, 12:-12]
+    assert error.mean() < 0.05
+    assert error.max() < 0.25
+
+
+def test_the_convention_is_that_of_resampling():
+    photograph = scipy.ndimage.gaussian_filter(skimage.data.camera()[50:250, 150:400].astype(np.float64) / 255, 1)
+    y, x = np.mgrid[:200, :250]
+    wave = 1.5 * np.sin(y / 30), 1.2 * np.cos(x / 40)
+    moving = scipy.ndimage.map_coordinates(photograph, [y - wave[1], x - wave[0]], order=3, mode="nearest")
+    found = flow_of(photograph, moving)
+    back = scipy.ndimage.map_coordinates(moving, [y + found[..., 1], x + found[..., 0]], order=3, mode="nearest")
+    inside = np.s_[10:-10, 10:-10]
+    before, after = (np.sqrt(np.mean((u - photograph)[inside] ** 2)) for u in (moving, back))
+    assert after < 0.15 * before
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (40, 1), (3, 5), (33, 47)])
+def test_a_constant_image_does_not_move(height, width):
+    image = np.full((height, width), 0.3)
+    np.testing.assert_array_equal(flow_of(image, image), 0)
+    np.testing.assert_allclose(flow_of(image, image + 0.2), 0, atol=1e-6)
+
+
+def test_an_image_and_itself():
+    photograph = skimage.data.camera()[::4, ::4] / 255
+    np.testing.assert_allclose(flow_of(photograph, photograph), 0, atol=1e-5)
+
+
+def test_mirrored_images_have_a_mirrored_flow():
+    value, (y, x) = smooth(64, 96, 2)
+    one, two = value(y, x), value(y - 1.2, x - 2.3)
+    straight, mirrored = flow_of(one, two), flow_of(one[:, ::-1], two[:, ::-1])
+    inside = np.s_[8:-8, 8:-8]
+    np.testing.assert_allclose((mirrored[:, ::-1] * [-1, 1])[inside], straight[inside], atol=0.02)
+
+
+def test_noise():
+    value, (y, x) = smooth(120, 150)
+    rng = np.random.default_rng(0)
+    one, two = value(y, x), value(y + 0.7, x - 3.4)
+    noisy = [image + rng.normal(0, 0.01, image.shape) for image in (one, two)]
+    error = np.linalg.norm(flow_of(*noisy) - [3.4, -0.7], axis=-1)[10:-10, 10:-10]
+    assert error.mean() < 0.2
+
+
+def test_batches_and_channels():
+    value, (y, x) = smooth(48, 64)
+    pairs = [(value(y, x), value(y, x - 1.5)), (value(x, y), value(x + 0.5, y))]
+    references, movings = (np.concatenate([tensor(pair[k]) for pair in pairs]) for k in range(2))
+    together = app.align(references, movings)
+    for k in range(2):
+        np.testing.assert_allclose(together[k], app.align(references[k : k + 1], movings[k : k + 1])[0], atol=1e-5)
+    for channels in (2, 3):
+        colour = app.align(np.repeat(references, channels, -1), np.repeat(movings, channels, -1))
+        np.testing.assert_allclose(colour, together, atol=2e-3)
+    double = app.align(references.astype(np.float64), movings.astype(np.float64))
+    np.testing.assert_allclose(double, together, atol=1e-5)
+    assert app.align(references[:0], movings[:0]).shape == (0, 48, 64, 2)
+
+
+def test_a_graph_of_open_sizes():
+    value, (y, x) = smooth(40, 56)
+    pair = tensor(value(y, x)), tensor(value(y - 1.1, x))
+    spec = tf.TensorSpec([None, None, None, 1], tf.float32)
+    graph = tf.function(app.align, [spec, spec])
+    np.testing.assert_allclose(graph(*pair), app.align(*pair), atol=1e-4)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="moving: expected the shape of the reference"):
+        graph(pair[0], pair[1][:, 1:])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="reference: expected finite values"):
+        graph(pair[0] * np.nan, pair[1])
+
+
+GOOD = np.zeros([1, 8, 9, 1], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("reference", "moving", "levels", "message"),
+    [
+        (GOOD, GOOD[:, 1:], 5, r"moving: expected the shape of the reference, \(1, 8, 9, 1\), got \(1, 7, 9, 1\)"),
+        (GOOD, np.repeat(GOOD, 3, -1), 5, "moving: expected the shape of the reference"),
+        (GOOD[0], GOOD, 5, r"reference: expected float32 or float64 \[N, H, W, C\], got float32 \(8, 9, 1\)"),
+        (GOOD, GOOD.astype(np.uint8), 5, "moving: expected float32 or float64 .*, got uint8"),
+        (GOOD * np.nan, GOOD, 5, "reference: expected finite values, got NaN"),
+        (GOOD, GOOD + np.inf, 5, "moving: expected finite values, got NaN or infinity"),
+        (GOOD[:, :0], GOOD[:, :0], 5, "reference: expected at least one pixel"),
+        (GOOD, GOOD, 0, "levels: expected at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_aligned(reference, moving, levels, message):
+    with pytest.raises(ValueError, match=message):
+        app.align(reference, moving, levels)
+
+
+ALONE = """
+import sys, numpy as np, tensorflow as tf
+sys.modules["blade_tf"] = None
+pair = np.load(sys.argv[2])
+serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+np.save(sys.argv[3], serve(reference=tf.constant(pair["a"]), moving=tf.constant(pair["b"]))["flow"])
+"""
+
+
+def test_an_export_gives_the_same_in_a_fresh_process(tmp_path):
+    app.export(tmp_path / "saved", channels=3)
+    value, (y, x) = smooth(40, 56)
+    a, b = (np.repeat(tensor(u), 3, -1) for u in (value(y, x), value(y - 1.1, x)))
+    np.savez(tmp_path / "pair.npz", a=a, b=b)
+    command = [sys.executable, "-I", "-c", ALONE, *(str(tmp_path / name) for name in ("saved", "pair.npz", "out.npy"))]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), app.align(a, b), atol=1e-4)
+    with pytest.raises(ValueError, match="channels: expected at least 1, got 0"):
+        app.export(tmp_path / "none", channels=0)
+
+
+def test_the_end_point_error_leaves_out_what_is_unknown():
+    truth = np.zeros([4, 5, 2], np.float32)
+    truth[0] = 2e9
+    flow = np.zeros([4, 5, 2], np.float32)
+    flow[:, :, 0], flow[:, :, 1], flow[0] = 3, 4, 100
+    assert compare.end_point_error(flow, truth) == pytest.approx(5)
+
+
+def test_the_comparison_of_a_folder_of_scenes(tmp_path):
+    scene = tmp_path / "scenes" / "shifted"
+    scene.mkdir(parents=True)
+    photograph = skimage.data.astronaut()
+    skimage.io.imsave(scene / "frame10.png", photograph[100:180, 150:250])
+    skimage.io.imsave(scene / "frame11.png", photograph[99:179, 152:252])
+    flow_io.write_flow(scene / "flow10.flo", np.broadcast_to(np.float32([-2, 1]), (80, 100, 2)))
+    text = compare_lib.write(compare.compare(tmp_path / "scenes"), tmp_path / "results")
+    assert "| shifted |" in text
+    assert (tmp_path / "results" / "figures" / "align_shifted.jpg").exists()
+    with pytest.raises(ValueError, match="images: expected a folder of scenes"):
+        compare.compare(scene)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data/flow, which is not part of the package")
+def test_rubber_whale():
+    frames, truth = compare.scene(SHARED / "RubberWhale")
+    found = app.align(*(frame[np.newaxis] for frame in frames))[0].numpy()
+    assert compare.end_point_error(found, truth) < 0.25

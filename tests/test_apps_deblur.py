@@ -1,0 +1,430 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import skimage.data
+import tensorflow as tf
+
+import blade_tf
+from blade_tf import image_io, metrics, models, operators
+from blade_tf.apps import deblur, folded, kernels, noise, restoration
+
+RNG = np.random.default_rng(0)
+GAUSSIAN = kernels.gaussian(1.0)
+PHOTOGRAPH = skimage.data.camera()[150:230, 200:300, np.newaxis].astype(np.float32) / 255
+COLOUR = skimage.data.astronaut()[:60, 190:270].astype(np.float32) / 255
+
+
+def degraded(image, kernel=None, level=5 / 255, seed=0):
+    f = image[np.newaxis] if kernel is None else operators.blur(kernel)(image[np.newaxis]).numpy()
+    return (f + np.random.default_rng(seed).normal(0, level, f.shape)).astype(image.dtype)
+
+
+def psnr(u, truth):
+    return float(metrics.psnr(np.asarray(u), truth[np.newaxis])[0])
+
+
+def linear(matrix):
+    """An operator of single images from its matrix."""
+
+    def of(m):
+        return lambda u: tf.reshape(tf.linalg.matvec(m, tf.reshape(u, [-1])), u.shape)
+
+    return operators.Operator(of(matrix), of(matrix.T))
+
+
+def heat(u):
+    """The rate of the heat equation."""
+    return tf.nn.depthwise_conv2d(
+        blade_tf.image.pad_replicate(u, 1, 1, 1, 1),
+        tf.constant([[0, 1, 0], [1, -4, 1], [0, 1, 0]], u.dtype)[:, :, None, None],
+        [1] * 4,
+        "VALID",
+    )
+
+
+# Equation 4.2
+
+
+@pytest.mark.parametrize("method", ["euler", "midpoint"])
+def test_a_linear_restoration_converges_to_the_solution_of_its_normal_equations(method):
+    matrix, shape = np.eye(20) + RNG.normal(0, 0.05, (20, 20)), (1, 4, 5, 1)
+    f, units = RNG.normal(size=shape), np.eye(20).reshape(20, 4, 5, 1)
+    smoothing = heat(tf.constant(units)).numpy().reshape(20, 20)
+    expected = np.linalg.solve(2 * matrix.T @ matrix - smoothing, 2 * matrix.T @ f.ravel())
+    found = restoration.restore(f, linear(matrix), heat, 0.1, 2.0, 400, method=method)
+    np.testing.assert_allclose(found.numpy().ravel(), expected, atol=1e-9)
+
+
+def test_one_step_is_the_equation():
+    model, operator, dt, weight = models.load("ced_paper"), operators.blur(GAUSSIAN), 0.5, 2.0
+    f = tf.constant(degraded(PHOTOGRAPH, GAUSSIAN))
+    expected = f + dt * (model.rate(f) + weight * operator.adjoint(f - operator(f)))
+    np.testing.assert_allclose(restoration.restore(f, operator, model.rate, dt, weight, 1), expected, atol=1e-6)
+
+
+def test_with_numbers_as_tensors_and_in_a_graph_it_is_the_same():
+    rate, operator = deblur.regulariser("tv_flow").rate, operators.blur(GAUSSIAN)
+    f = np.concatenate([degraded(PHOTOGRAPH, GAUSSIAN), degraded(PHOTOGRAPH[::-1], GAUSSIAN)])
+    expected = restoration.restore(f, operator, rate, 0.004, 250.0, 5)
+
+    @tf.function
+    def run(f, dt, steps):
+        return restoration.restore(f, operator, rate, dt, 250.0 * tf.ones([2, 1, 1, 1]), steps)
+
+    found = run(f, tf.constant([0.004, 0.004])[:, None, None, None], tf.constant(5))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_constants_stay():
+    f = np.full((1, 24, 31, 3), 0.4, np.float32)
+    for kernel in (None, GAUSSIAN, kernels.motion(7, 20)):
+        np.testing.assert_allclose(deblur.deblur(f, kernel, noise=5 / 255), f, atol=1e-5)
+
+
+def test_the_norm_is_the_largest_singular_value():
+    matrix = RNG.normal(size=(20, 20))
+    found = restoration.squared_norm(linear(matrix), np.ones((1, 4, 5, 1)), 200)
+    assert found == pytest.approx(np.linalg.norm(matrix, 2) ** 2, rel=1e-3)
+    assert restoration.squared_norm(operators.blur(GAUSSIAN), np.ones((1, 60, 70, 1), np.float32)) == pytest.approx(
+        1, abs=2e-3
+    )
+
+
+def test_beyond_the_limit_it_would_diverge():
+    f, operator = degraded(PHOTOGRAPH), operators.identity()
+    still = tf.zeros_like
+    assert np.isfinite(restoration.restore(f, operator, still, 1.0, 1.9, 300)).all()
+    with pytest.raises(ValueError, match=r"weight: expected less than 2 / \(dt \|\|A\|\|\^2\) = 2, .* got 2.1"):
+        restoration.restore(f, operator, still, 1.0, 2.1, 300, start=0.5 * f)
+    amplified = restoration.restore(f, operator, still, tf.constant(1.0), 2.1, 300, start=0.5 * f)  # not checked
+    assert np.abs(amplified).max() > 1e6
+
+
+# What it is for
+
+
+def test_deblurring_denoising_and_inpainting_gain():
+    for kernel, level, gain in (
+        (GAUSSIAN, 5 / 255, 1.5),
+        (None, 15 / 255, 5),
+        (None, 25 / 255, 6.5),
+        (GAUSSIAN, 2 / 255, 2),
+    ):
+        f = degraded(PHOTOGRAPH, kernel, level)
+        assert psnr(deblur.deblur(f, kernel, noise=level), PHOTOGRAPH) > psnr(f, PHOTOGRAPH) + gain
+    known = RNG.random(PHOTOGRAPH.shape) < 0.5
+    holes = np.where(known, PHOTOGRAPH, np.nan)[np.newaxis]
+    filled = deblur.deblur(holes, known=known)
+    assert psnr(filled, PHOTOGRAPH) > psnr(deblur.fill(holes, known), PHOTOGRAPH) + 0.5
+    blurred = np.where(known, degraded(PHOTOGRAPH, GAUSSIAN, 1 / 255), 0)
+    assert (
+        psnr(deblur.deblur(blurred, GAUSSIAN, known, 1 / 255), PHOTOGRAPH)
+        > psnr(deblur.fill(blurred, known), PHOTOGRAPH) + 1
+    )
+
+
+def test_the_papers_setting_gains():
+    f = degraded(PHOTOGRAPH, GAUSSIAN)
+    assert psnr(deblur.deblur(f, GAUSSIAN, settings=deblur.PAPER), PHOTOGRAPH) > psnr(f, PHOTOGRAPH) + 1
+
+
+def test_gray_and_the_same_in_colour():
+    f = degraded(PHOTOGRAPH, GAUSSIAN)
+    for settings in (deblur.Settings(), deblur.Settings("ced", steps=5)):
+        gray = deblur.deblur(f, GAUSSIAN, noise=5 / 255, settings=settings)
+        colour = deblur.deblur(np.repeat(f, 3, -1), GAUSSIAN, noise=5 / 255, settings=settings)
+        np.testing.assert_allclose(colour, np.repeat(gray, 3, -1), atol=2e-3)
+        assert np.mean(np.abs(colour - gray)) < 1e-5
+    f = degraded(COLOUR, GAUSSIAN)
+    assert psnr(deblur.deblur(f, GAUSSIAN), COLOUR) > psnr(f, COLOUR) + 1
+
+
+def test_each_image_of_a_batch_is_restored_by_its_own_noise_level():
+    images = np.concatenate([degraded(PHOTOGRAPH, GAUSSIAN, level / 255) for level in (1, 10)])
+    together = deblur.deblur(images, GAUSSIAN)
+    for image, expected in zip(images, together, strict=True):
+        found = deblur.deblur(image[np.newaxis], GAUSSIAN, settings=deblur.Settings("perona_malik"))
+        # Rounding may move a pixel to another filter.
+        np.testing.assert_allclose(found[0], expected, atol=1e-2)
+        assert np.mean(np.abs(found[0] - expected)) < 1e-5
+
+
+def test_settings_for_a_number_and_for_a_tensor_agree():
+    levels = [0.0, 1 / 255, 3 / 255, 0.02, 0.1, 0.5]
+    together = deblur.tuned(tf.constant(levels), regulariser="tv_flow")
+    for k, level in enumerate(levels):
+        alone = deblur.tuned(level, regulariser="tv_flow")
+        assert alone.dt == pytest.approx(float(together.dt[k, 0, 0, 0]), rel=1e-4)
+        assert alone.weight == pytest.approx(float(together.weight[k, 0, 0, 0]), rel=1e-4)
+
+
+def test_a_kernel_of_another_sum_needs_another_lambda():
+    f = degraded(PHOTOGRAPH, 3 * GAUSSIAN)
+    expected = deblur.deblur(degraded(PHOTOGRAPH, GAUSSIAN), GAUSSIAN, noise=5 / 255)
+    found = deblur.deblur(f, 3 * GAUSSIAN, noise=5 / 255, settings=deblur.Settings(steps=60))
+    assert psnr(found, PHOTOGRAPH) > psnr(expected, PHOTOGRAPH) - 1
+
+
+# Lambda and the noise level
+
+
+@pytest.mark.parametrize("kernel", [None, GAUSSIAN], ids=["denoising", "deblurring"])
+def test_the_residual_is_the_noise(kernel):
+    operator = operators.identity() if kernel is None else operators.blur(kernel)
+    levels = np.array([5, 15]) / 255
+    f = np.concatenate([degraded(PHOTOGRAPH, kernel, level) for level in levels])
+    evolution = deblur.regulariser("tv_flow")
+    u, weight = restoration.balance(f, operator, evolution.rate, tf.constant(levels, tf.float32), evolution.gray.dt)
+    residual = np.sqrt(np.mean((operator(u) - f) ** 2, axis=(1, 2, 3)))
+    np.testing.assert_allclose(residual, levels, rtol=0.02)
+    assert weight[0] > weight[1] > 0
+
+
+@pytest.mark.parametrize("sigma", [1, 5, 25])
+def test_the_noise_level_of_a_blurred_photograph_is_found(sigma):
+    f = degraded(PHOTOGRAPH, GAUSSIAN, sigma / 255)
+    assert float(noise.estimate_noise(f)[0]) * 255 == pytest.approx(sigma, rel=0.1, abs=0.2)
+    known = RNG.random(PHOTOGRAPH.shape) < 0.9
+    hidden = np.where(known, f, np.nan)
+    assert float(noise.estimate_noise(hidden, known)[0]) * 255 == pytest.approx(sigma, rel=0.1, abs=0.2)
+
+
+def test_the_noise_estimate_is_that_of_scipy_and_ignores_slopes():
+    laplacian = np.outer([1, -2, 1], [1, -2, 1])
+    f = RNG.random((31, 44))
+    responses = np.abs(scipy.ndimage.convolve(f, laplacian))[1:-1, 1:-1]
+    expected = np.sort(responses, axis=None)[responses.size // 2] / (6 * 0.6745)
+    assert float(noise.estimate_noise(f[None, :, :, None])[0]) == pytest.approx(expected, rel=1e-12)
+    y, x = np.mgrid[:20, :30]
+    assert float(noise.estimate_noise((0.1 * x + 0.3 * y)[None, :, :, None])[0]) < 1e-13
+
+
+# The folded form
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [GAUSSIAN, kernels.motion(5, 30), RNG.random((2, 4)) / 4, np.ones((1, 3)) / 3, np.ones((1, 1))],
+    ids=["7x7", "motion", "2x4", "1x3", "1x1"],
+)
+def test_the_folded_form_is_the_unfolded_one(kernel):
+    """Everywhere: the borders are part of it."""
+    trained = models.load_trained("tv_flow_paper")
+    select = models.load("tv_flow_paper").rates[0].selection
+    blade = blade_tf.Blade(select.num_bins, dtype="float64")
+    blade.filters.assign(trained.bank()["filters"])
+    model = blade_tf.EvolutionModel(blade_tf.BladeRate(select, blade, dtype="float64"), dt=0.005)
+    weight = 1 / (model.dt * max(1, kernel.sum()) ** 2)
+    f = degraded(PHOTOGRAPH[:40, :45].astype(np.float64), kernel)
+    made = folded.fold(model, kernel, weight)
+    assert made.rates[0].blade.footprint == tuple(max(5, 2 * size - 1) for size in kernel.shape)
+    found = made.evolve(f, 3, model.dt, extra=[folded.observed(kernel, f, weight)])
+    expected = restoration.restore(f, operators.blur(kernel), model.rate, model.dt, weight, 3)
+    np.testing.assert_allclose(found, expected, atol=1e-11)
+    assert np.abs(expected - f).max() > 0.02
+    single = folded.fold(models.load("tv_flow_paper"), kernel, weight).rate(f.astype(np.float32))
+    np.testing.assert_allclose(single, made.rate(f), atol=2e-3 * np.abs(made.rate(f)).max())
+
+
+# Kernels
+
+
+def test_kernels():
+    for kernel in (GAUSSIAN, kernels.disk(2.3), kernels.motion(6, 33)):
+        assert kernel.sum() == pytest.approx(1)
+        np.testing.assert_allclose(kernel, kernel[::-1, ::-1], atol=1e-15)
+    assert kernels.disk(0.4).shape == (1, 1)
+    np.testing.assert_allclose(kernels.disk(3) * np.pi * 9, np.minimum(kernels.disk(3) * np.pi * 9, 1.02))
+    np.testing.assert_allclose(kernels.motion(3, 0), np.ones((1, 3)) / 3, atol=1e-15)
+    np.testing.assert_allclose(kernels.motion(4, 90), kernels.motion(4, 0).T, atol=1e-15)
+    rising = kernels.motion(9, 45)
+    assert rising[0, -1] + rising[-1, 0] > rising[0, 0] + rising[-1, -1]
+
+
+def test_kernels_from_text_and_files(tmp_path):
+    np.testing.assert_array_equal(kernels.parse("gaussian:1.5"), kernels.gaussian(1.5))
+    np.testing.assert_array_equal(kernels.parse("disk:2"), kernels.disk(2))
+    np.testing.assert_array_equal(kernels.parse("motion:7,30"), kernels.motion(7, 30))
+    values = RNG.integers(0, 255, (3, 5)).astype(np.float32)
+    np.save(tmp_path / "kernel.npy", values)
+    image_io.write_image(tmp_path / "kernel.png", image_io.Image(values[..., np.newaxis] / 255))
+    for name in ("kernel.npy", "kernel.png"):
+        np.testing.assert_allclose(kernels.parse(str(tmp_path / name)), values / values.sum(), atol=1e-7)
+
+
+# Bad input
+
+FLAT = np.ones((1, 20, 20, 1), np.float32)
+
+
+def hidden(height, width):
+    return np.zeros((height, width, 1), bool)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: deblur.deblur(FLAT, np.ones((21, 3))), r"kernel: expected at most the image's size .* got \[21, 3\]"),
+        (lambda: deblur.deblur(FLAT, noise=-0.1), r"noise: expected a standard deviation of at least 0, got -0.1"),
+        (lambda: deblur.deblur(FLAT * np.nan), r"image: expected finite values"),
+        (lambda: deblur.deblur(FLAT, known=hidden(20, 20)), r"known: expected at least one known pixel"),
+        (lambda: deblur.deblur(FLAT, GAUSSIAN, np.eye(20)[..., None]), r"noise: expected 3 x 3 known pixels"),
+        (lambda: deblur.deblur(FLAT[:, :2]), r"f: expected at least 3 x 3 pixels .* got \(1, 2, 20, 1\)"),
+        (lambda: deblur.deblur(FLAT, settings=deblur.Settings("ced_papr")), r"model: .* did you mean 'ced_paper'"),
+        (lambda: deblur.deblur(FLAT, settings=deblur.Settings(weight=0.0), noise=0.1), r"weight: .* got 0.0"),
+        (lambda: deblur.deblur(FLAT, settings=deblur.Settings(dt=-1.0), noise=0.1), r"dt: .* got -1.0"),
+        (lambda: deblur.deblur(FLAT, settings=deblur.Settings(steps=-1), noise=0.1), r"steps: .* got -1"),
+        (lambda: deblur.deblur(FLAT, noise=0.0, discrepancy=True), r"noise: expected a positive number, got 0.0"),
+        (
+            lambda: deblur.deblur(FLAT[0], noise=0.1),
+            r"image: expected float32 \[N, H, W, C\], got float32 \[20, 20, 1\]",
+        ),
+        (
+            lambda: restoration.restore(FLAT, operators.identity(), tf.zeros_like, 1.0, -2.0),
+            r"weight: expected a positive number, got -2.0",
+        ),
+        (
+            lambda: restoration.restore(FLAT, operators.identity(), tf.zeros_like, 1.0, 1.0, method="rk4"),
+            r"method: expected one of \['euler', 'midpoint'\], got 'rk4'",
+        ),
+        (lambda: folded.fold(models.load("tv_flow"), GAUSSIAN, 1.0), r"model: expected one BladeRate.*'PairsRate'"),
+        (lambda: folded.fold(models.load("tv_flow_paper"), GAUSSIAN, 0), r"weight: expected a positive number, got 0"),
+        (lambda: kernels.parse("gauss:1"), r"kernel: unknown shape 'gauss', did you mean 'gaussian'"),
+        (lambda: kernels.parse("motion:3"), r"kernel: expected 2 numbers after motion:, got '3'"),
+        (lambda: kernels.parse("disk:-3"), r"radius: expected a positive number, got -3.0"),
+        (lambda: kernels.parse("missing.png"), r"missing.png: No such file"),
+        (lambda: deblur.export("x", channels=2), r"channels: expected 1 or 3, got 2"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()
+
+
+def test_an_image_of_the_kernels_size_and_no_image():
+    f = np.full((1, 7, 7, 1), 0.5, np.float32)
+    np.testing.assert_allclose(deblur.deblur(f, GAUSSIAN, noise=0.02), f, atol=1e-5)
+    assert deblur.deblur(f[:0], noise=0.02).shape == (0, 7, 7, 1)
+
+
+# Exports
+
+LOAD = """
+import sys, numpy as np, tensorflow as tf
+if sys.argv[4] == "portable":
+    sys.modules["blade_tf"] = None  # an import would fail, also where the package is installed
+else:
+    import blade_tf
+image = tf.constant(np.load(sys.argv[2]))
+signatures = tf.saved_model.load(sys.argv[1]).signatures
+found = signatures["serving_default"](image=image)
+told = signatures["restore"](image=image, noise=found["noise"])
+np.savez(sys.argv[3], output=found["output"], told=told["output"], noise=found["noise"])
+"""
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("portable", 1), ("native", 3)])
+def test_a_fresh_process_loads_the_export(kind, channels, tmp_path):
+    deblur.export(tmp_path / "saved", GAUSSIAN, portable=kind == "portable", channels=channels)
+    f = degraded((PHOTOGRAPH if channels == 1 else COLOUR)[:48, :56], GAUSSIAN)
+    np.save(tmp_path / "image.npy", f)
+    names = [str(tmp_path / name) for name in ("saved", "image.npy", "out.npz")]
+    path = "" if kind == "portable" else os.path.dirname(os.path.dirname(blade_tf.__file__))
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, *names, kind],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = np.load(tmp_path / "out.npz")
+    np.testing.assert_allclose(found["noise"], noise.estimate_noise(f), rtol=1e-5)
+    np.testing.assert_allclose(found["told"], found["output"], atol=1e-6)
+    with blade_tf.implementation("stock" if kind == "portable" else "native"):
+        expected = deblur.deblur(f, GAUSSIAN, settings=deblur.Settings("perona_malik"))
+    # Rounding may move a pixel to another filter.
+    assert np.mean(np.abs(found["output"] - expected)) < 1e-5
+
+
+def test_an_exports_lambda_leaves_the_noise(tmp_path):
+    deblur.export(tmp_path / "saved", GAUSSIAN, "tv_flow")
+    f = degraded(PHOTOGRAPH[:48, :56], GAUSSIAN, 10 / 255)
+    balance = tf.saved_model.load(str(tmp_path / "saved")).signatures["balance"]
+    found = balance(image=tf.constant(f), noise=tf.constant([10 / 255]))
+    residual = np.sqrt(np.mean((operators.blur(GAUSSIAN)(found["output"]) - f) ** 2))
+    assert residual == pytest.approx(10 / 255, rel=0.02)
+    assert found["weight"].shape == [1]
+
+
+# The program
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder of a gray and a colour image, the latter with alpha and 16 bits."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    alpha = np.arange(60 * 80, dtype=np.uint16).reshape(60, 80)
+    gray = np.clip(degraded(PHOTOGRAPH, GAUSSIAN)[0], 0, 1)
+    colour = np.clip(degraded(COLOUR, GAUSSIAN)[0], 0, 1)
+    image_io.write_image(folder / "gray.png", image_io.Image(gray))
+    image_io.write_image(folder / "colour.png", image_io.Image(colour, alpha, 16))
+    return folder
+
+
+def test_the_program_restores_a_folder(files, program, tmp_path):
+    out = tmp_path / "out"
+    done = program("deblur", f"--input={files}", f"--output={out}", "--kernel=gaussian:1", "--noise=5", "--beside")
+    assert done.status == 0, done.err
+    gray, colour = image_io.read_image(out / "gray.png"), image_io.read_image(out / "colour.png")
+    f = image_io.read_image(files / "gray.png").pixels[np.newaxis]
+    expected = np.clip(deblur.deblur(f, GAUSSIAN, noise=5 / 255), 0, 1)
+    np.testing.assert_allclose(gray.pixels, expected[0], atol=1e-2)
+    assert psnr(gray.pixels[np.newaxis], PHOTOGRAPH) > psnr(f, PHOTOGRAPH) + 1.5
+    assert colour.bits == 16
+    np.testing.assert_array_equal(colour.alpha, image_io.read_image(files / "colour.png").alpha)
+    assert (out / "gray_beside.png").exists()
+
+
+def test_the_program_inpaints_and_finds_lambda(files, program, tmp_path):
+    known = np.ones_like(PHOTOGRAPH)
+    known[30:34] = 0
+    image_io.write_image(tmp_path / "mask.png", image_io.Image(known))
+    arguments = f"--input={files / 'gray.png'}", f"--output={tmp_path / 'out.png'}"
+    done = program("deblur", *arguments, f"--mask={tmp_path / 'mask.png'}", "--steps=10")
+    assert done.status == 0, done.err
+    assert psnr(image_io.read_image(tmp_path / "out.png").pixels[np.newaxis], PHOTOGRAPH) > 24
+    done = program("deblur", *arguments, "--lambda=discrepancy", "--kernel=gaussian:1", "--steps=5")
+    assert done.status == 0, done.err
+    done = program("deblur", f"--input={files}", f"--output={tmp_path / 'o'}", f"--mask={tmp_path / 'mask.png'}")
+    assert done.status == 1
+    assert "colour.png: mask: expected the image's size [60, 80], got [80, 100]" in done.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--kernel=gaussian:0"], "sigma: expected a positive number, got 0.0"),
+        (["--lambda=-1"], "lambda: expected a positive number, got -1.0"),
+        (["--lambda=much"], "lambda: expected a number or 'discrepancy', got 'much'"),
+        (["--noestimate"], "noise: expected a noise level, as it is not to be estimated (--noestimate), got none"),
+        (["--regulariser=tv_flo"], "did you mean 'tv_flow"),
+        (["--kernel=gaussian:30"], "kernel: expected at most the image's size"),
+    ],
+)
+def test_the_programs_errors_are_one_line(flags, message, files, program, tmp_path):
+    done = program("deblur", f"--input={files / 'gray.png'}", f"--output={tmp_path / 'out.png'}", *flags)
+    assert done.status == 1
+    assert message in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_the_program_exports(program, tmp_path):
+    done = program("deblur", f"--export={tmp_path / 'saved'}", "--kernel=disk:2")
+    assert done.status == 0, done.err
+    assert (tmp_path / "saved" / "saved_model.pb").exists()
