@@ -49,34 +49,38 @@ def _window(u: tf.Tensor, radius: int) -> Callable[[int, int], tf.Tensor]:
     return lambda dy, dx: u[:, radius + dy : radius + dy + h, radius + dx : radius + dx + w]
 
 
-def _keys(t: tf.Tensor) -> tf.Tensor:
-    """Weights [..., 4] of the pixels at -1, 0, 1, 2 for a value at t in [0, 1): cubic convolution with a = -1/2."""
-    outer, inner = ((-0.5 * t + 1) * t - 0.5) * t, (1.5 * t - 2.5) * t * t + 1
-    return tf.stack([outer, inner, ((-1.5 * t + 2) * t + 0.5) * t, (0.5 * t - 0.5) * t * t], -1)
-
-
 @_compiled(_IMAGE, _IMAGE, _IMAGE)
 def _warped(image: tf.Tensor, u: tf.Tensor, v: tf.Tensor) -> Pair:
     """The image at (x + u, y + v), positions clamped to it; and 1 where they are within it, else 0.
 
-    By cubic convolution: what a bilinear one blurs would be taken for motion, a tenth of a pixel of it.
+    Bilinear, less t (1 - t) / 2 times the second difference along either axis: along one alone that is cubic
+    convolution with a = -1/2. What bilinear interpolation blurs would be taken for motion, a tenth of a pixel of it.
     """
     n, h, w = tf.unstack(tf.shape(image))
-    places, inside = [], tf.ones_like(image)
+    lows, fractions, steps, inside = [], [], [], tf.ones_like(image)
     for size, grid, part in ((w, tf.range(w)[tf.newaxis], u), (h, tf.range(h)[:, tf.newaxis], v)):
         last = tf.cast(size - 1, image.dtype)
         position = tf.cast(grid, image.dtype) + part
         inside *= tf.cast((position >= 0) & (position <= last), image.dtype)
-        places.append(tf.clip_by_value(position, 0, last))
-    x, y = places
-    left, top = tf.floor(x), tf.floor(y)
-    # One look-up brings all sixteen pixels.
-    at = _window(image, 2)
-    around = tf.stack([at(dy, dx) for dy in range(-1, 3) for dx in range(-1, 3)], -1)
-    index = tf.reshape(tf.cast(top, tf.int32) * w + tf.cast(left, tf.int32), [n, h * w])
-    found = tf.reshape(tf.gather(tf.reshape(around, [n, h * w, 16]), index, batch_dims=1), [n, h, w, 4, 4])
-    rows = tf.reduce_sum(found * _keys(x - left)[..., tf.newaxis, :], -1)
-    return tf.reduce_sum(rows * _keys(y - top), -1), inside
+        position = tf.clip_by_value(position, 0, last)
+        low = tf.floor(position)
+        fractions.append(position - low)
+        lows.append(tf.cast(low, tf.int32))
+        steps.append(tf.cast(low < last, tf.int32))
+    x, y = fractions
+    corner = w * (h * tf.range(n)[:, tf.newaxis, tf.newaxis] + lows[1]) + lows[0]
+    right, below = steps[0], w * steps[1]
+    places = corner, corner + right, corner + below, corner + right + below
+
+    def bilinear(plane: tf.Tensor) -> tf.Tensor:
+        a, b, c, d = (tf.gather(tf.reshape(plane, [-1]), place) for place in places)
+        upper = a + x * (b - a)
+        return upper + y * (c + x * (d - c) - upper)
+
+    at = _window(image, 1)
+    bent_x, bent_y = (at(dy, dx) + at(-dy, -dx) - 2 * image for dy, dx in ((0, 1), (1, 0)))
+    curved = x * (1 - x) * bilinear(bent_x) + y * (1 - y) * bilinear(bent_y)
+    return bilinear(image) - 0.5 * curved, inside
 
 
 def _median_of_five(u: tf.Tensor, dy: int, dx: int) -> tf.Tensor:

@@ -58,8 +58,8 @@ def burst(folder: pathlib.Path) -> tuple[Table, np.ndarray] | None:
             if k == 0 and name in SHOWN:
                 errors[name] = report.error_image(twice[CROP].astype(np.float32), frames[2][CROP], 10.0)
     table = Table(
-        "A burst",
-        f"{folder.name}'s {len(frames)} frames, luma: each is resampled onto the next, and the result onto the one "
+        f"A burst, {folder.name}",
+        f"{len(frames)} frames, luma: each is resampled onto the next, and the result onto the one "
         "after, along the flow that `align` finds; mean PSNR in dB against these frames, without "
         f"{BORDER} pixels at the borders. The frames have noise of their own, and things hide one another, so "
         "differences between methods are small, and what smooths is rewarded.",

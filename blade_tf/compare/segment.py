@@ -144,5 +144,5 @@ def compare(images: str | os.PathLike[str]) -> Findings:
                 colourful,
             )
         )
-    command = "blade-compare --application=segment --images=SEGMENTATION --output=results"
+    command = "TF_NUM_INTRAOP_THREADS=1 blade-compare --application=segment --images=SEGMENTATION --output=results"
     return Findings("segment", "Segmentation", command, tables, pictures=pictures)
