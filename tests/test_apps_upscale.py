@@ -278,6 +278,7 @@ FLAT = np.zeros((1, 8, 8, 1), np.float32)
         (lambda: upscale.upscale_exactly(FLAT[:, :0], SAMPLING, still, 1.0), r"image: expected pixels, got \(1, 0, 8"),
         (lambda: upscale.upscale(FLAT[:, :1, :1], upscale.gaussian(2, 4), still, 1.0), r"kernel: expected at most"),
         (lambda: upscale.Upscaler(SAMPLING, "ced_convx"), "model: unknown name .* did you mean 'ced_convex'"),
+        (lambda: upscale.Upscaler(SAMPLING, "restoration"), "model: expected one that evolves images"),
         (lambda: upscale.Upscaler(SAMPLING, steps=-1), "steps: expected a non-negative integer, got -1"),
         (lambda: upscale.Upscaler(SAMPLING, weight=2.5), "weight: expected less than 2, .* got 2.5"),
         (lambda: upscale.Upscaler(SAMPLING, way="lumma"), "colour: unknown way 'lumma', did you mean 'luma'"),

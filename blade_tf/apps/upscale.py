@@ -214,13 +214,14 @@ class Upscaler:
 
     Attributes:
       sampling: A.
-      model: what `blade_tf.models.load_trained` takes.
+      model: what `blade_tf.models.load_trained` takes, of an equation.
       steps: number of steps of the model's own dt; more of them make longer, smoother edges.
       weight: None for eq 4.7, `upscale_exactly`; otherwise that of eq 4.6, `upscale`, for noisy images.
       way: how a colour image's filters are chosen, one of `blade_tf.colour.WAYS`; by default the best for the model.
 
     Raises:
-      ValueError: for an unknown model or way, or, when it is applied, as `upscale`.
+      ValueError: for an unknown model or way, a model of something else than an equation, or, when it is applied, as
+        `upscale`.
     """
 
     sampling: Sampling
@@ -237,7 +238,11 @@ class Upscaler:
     @functools.cached_property
     def evolution(self) -> colour.Evolution:
         """The model."""
-        return colour.Evolution(models.load_trained(self.model), self.way)
+        trained = models.load_trained(self.model)
+        if trained.task != "evolution":
+            got = f"{str(self.model)!r}, trained for {trained.task}"
+            raise ValueError(f"model: expected one that evolves images, got {got}")
+        return colour.Evolution(trained, self.way)
 
     def __call__(self, image: Any) -> tf.Tensor:
         """[N, factor h, factor w, C] from f, float [N, h, w, C]."""

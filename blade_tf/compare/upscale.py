@@ -154,9 +154,9 @@ def tune(images: Sequence[np.ndarray], problem: Problem) -> Tuned:
 
 def _table(problem: Problem, scores: Mapping[str, np.ndarray]) -> Table:
     lanczos = scores["Lanczos-3"][:, 0]
-    tuned, position = problem.tuned, problem.sampling.position[0]
+    tuned, position = problem.tuned, abs(round(problem.sampling.position[0], 9))
     text = (
-        f"Pixel k of the input sits on high-resolution pixel {abs(round(position, 9)):g} + {problem.sampling.factor} k. Tuned: "
+        f"Pixel k of the input sits on high-resolution pixel {position:g} + {problem.sampling.factor} k. Tuned: "
         f"{tuned.back_projections} back-projections; eq 4.6 with {tuned.steps} steps, weight {tuned.weight:g}; eq 4.7 "
         f"with `{BEST_MODEL}`, {tuned.exact_steps} steps."
     )
