@@ -93,6 +93,11 @@ class Trained:
         """What it was trained for: see `blade_tf.tasks`."""
         return self.spec.get("task", "evolution")
 
+    def check_task(self, task: str) -> None:
+        """ValueError unless it was trained for this task."""
+        if self.task != task:
+            raise ValueError(f"model: expected one of the task {task!r}, got {self.name!r}, trained for {self.task}")
+
     def model(self, weights: str = "trained", output: str = "final", luma: bool = True) -> Any:
         """The Keras model with the named weights: for the task "evolution" an `EvolutionModel`.
 

@@ -8,11 +8,15 @@ f = A u + noise pulls a state towards itself by the rate `data_term(A, f, weight
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.signal
+import scipy.sparse.linalg
 import tensorflow as tf
 
 from blade_tf import image as image_lib
@@ -42,21 +46,24 @@ class Operator:
     Attributes:
       forward: u -> A u.
       adjoint: v -> A^T v.
+      bound: an upper bound of ||A||^2, whatever the images' sizes; None if none is known.
     """
 
     forward: Map
     adjoint: Map
+    bound: float | None = None
 
     def __call__(self, u: Any) -> tf.Tensor:
         return self.forward(u)
 
     def __matmul__(self, other: Operator) -> Operator:
-        return Operator(lambda u: self.forward(other.forward(u)), lambda v: other.adjoint(self.adjoint(v)))
+        bound = None if self.bound is None or other.bound is None else self.bound * other.bound
+        return Operator(lambda u: self.forward(other.forward(u)), lambda v: other.adjoint(self.adjoint(v)), bound)
 
 
 def identity() -> Operator:
     """The operator of denoising: A u = u."""
-    return Operator(tf.convert_to_tensor, tf.convert_to_tensor)
+    return Operator(tf.convert_to_tensor, tf.convert_to_tensor, 1.0)
 
 
 def mask(known: Any) -> Operator:
@@ -79,7 +86,7 @@ def mask(known: Any) -> Operator:
         # Not a product: what is unknown may be NaN.
         return tf.where(tf.constant(values.astype(bool)), u, tf.zeros_like(u))
 
-    return Operator(apply, apply)
+    return Operator(apply, apply, 1.0)
 
 
 def _kernel(kernel: Any) -> np.ndarray:
@@ -115,6 +122,42 @@ def _convolved(u: tf.Tensor, kernel: np.ndarray, border: str) -> tf.Tensor:
     flipped = np.ascontiguousarray(kernel[::-1, ::-1])[:, :, np.newaxis, np.newaxis]
     taps = tf.tile(tf.constant(flipped, u.dtype), [1, 1, tf.shape(u)[3], 1])
     return tf.nn.depthwise_conv2d(padded, taps, [1, 1, 1, 1], "VALID")
+
+
+@functools.lru_cache(maxsize=64)
+def _bound(values: bytes, shape: tuple[int, int]) -> float:
+    """||A||^2 of a blur with replicated borders, from above, for images of any size.
+
+    What a border pixel stands for beyond the border makes it more than convolution's (sum of |kernel|)^2. The excess
+    lies at borders and corners: images as large as the kernel, and of three times its size, show what all others do.
+    By Lanczos iterations, with a margin for what these leave out.
+    """
+    kernel = np.frombuffer(values).reshape(shape)
+    sizes = itertools.product(*((n, max(3 * n, 24)) for n in shape))
+    return max(1.02 * max(_largest(kernel, size) for size in sizes), float(np.abs(kernel).sum() ** 2))
+
+
+def _largest(kernel: np.ndarray, size: tuple[int, ...]) -> float:
+    """The largest eigenvalue of A^T A on images of a size."""
+    around = [(n - 1 - (n - 1) // 2, (n - 1) // 2) for n in kernel.shape]
+
+    def normal(u: np.ndarray) -> np.ndarray:
+        blurred = scipy.signal.fftconvolve(np.pad(u.reshape(size), around, mode="edge"), kernel, "valid")
+        spread = scipy.signal.fftconvolve(blurred, kernel[::-1, ::-1], "full")
+        for before, after in around:
+            # Pixels beyond a border are copies of those at it. After two turns the axes are as they were.
+            inside = spread[before : spread.shape[0] - after].copy()
+            inside[0] += spread[:before].sum(0)
+            inside[-1] += spread[spread.shape[0] - after :].sum(0)
+            spread = inside.T
+        return spread.ravel()
+
+    pixels = size[0] * size[1]
+    if pixels <= 64:
+        return float(np.linalg.eigvalsh([normal(unit) for unit in np.eye(pixels)])[-1])
+    operator = scipy.sparse.linalg.LinearOperator((pixels, pixels), normal, dtype=np.float64)
+    start = np.random.default_rng(0).random(pixels)
+    return float(scipy.sparse.linalg.eigsh(operator, 1, v0=start, tol=1e-3, return_eigenvectors=False)[0])
 
 
 def blur(kernel: Any, border: str = "replicate") -> Operator:
@@ -161,7 +204,8 @@ def blur(kernel: Any, border: str = "replicate") -> Operator:
             blurred = forward(u)
         return tape.gradient(blurred, u, v)
 
-    return Operator(forward, adjoint)
+    periodic = border == "periodic"
+    return Operator(forward, adjoint, np.abs(found).sum() ** 2 if periodic else _bound(found.tobytes(), found.shape))
 
 
 def _check_factor(factor: Any, offset: Any) -> None:
@@ -194,9 +238,10 @@ def subsample(factor: int, offset: int = 0) -> Operator:
         n, h, w, c = tf.unstack(tf.shape(v))
         around = [offset, factor - 1 - offset]
         spread = tf.pad(v[:, :, tf.newaxis, :, tf.newaxis], [[0, 0], [0, 0], around, [0, 0], around, [0, 0]])
-        return tf.reshape(spread, [n, h * factor, w * factor, c])
+        static = [size and factor * size for size in v.shape[1:3]]
+        return tf.ensure_shape(tf.reshape(spread, [n, h * factor, w * factor, c]), [v.shape[0], *static, v.shape[3]])
 
-    return Operator(forward, adjoint)
+    return Operator(forward, adjoint, 1.0)
 
 
 def data_term(operator: Operator, f: Any, weight: Any) -> Map:
@@ -214,6 +259,8 @@ def data_term(operator: Operator, f: Any, weight: Any) -> Map:
     if not tf.is_tensor(weight) and not 0 < weight < math.inf:
         raise ValueError(f"weight: expected a positive finite number, got {weight!r}")
     f = tf.convert_to_tensor(f)
+    if tf.is_tensor(weight):
+        return lambda u: tf.cast(weight, u.dtype) * operator.adjoint(f - operator(u))
     return lambda u: weight * operator.adjoint(f - operator(u))
 
 
@@ -282,6 +329,6 @@ def pseudo_inverse(kernel: Any, factor: int, offset: int = 0) -> Map:
         planes = tf.transpose(tf.cast(f, tf.float64), [0, 3, 1, 2])
         spectrum = tf.signal.rfft2d(planes) * tf.cast(inverse, tf.complex128)
         solved = tf.transpose(tf.signal.irfft2d(spectrum, [h, w]), [0, 2, 3, 1])
-        return operator.adjoint(tf.cast(solved, f.dtype))
+        return operator.adjoint(tf.ensure_shape(tf.cast(solved, f.dtype), f.shape))
 
     return apply

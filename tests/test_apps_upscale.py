@@ -301,7 +301,9 @@ np.save(sys.argv[3], serve(image=tf.constant(np.load(sys.argv[2])))["output"])
 """
 
 
-@pytest.mark.parametrize(("kind", "channels", "weight"), [("portable", 3, None), ("native", 1, 1.0)])
+@pytest.mark.parametrize(
+    ("kind", "channels", "weight"), [("portable", 3, None), ("native", 1, 1.0), ("native", 1, None)]
+)
 def test_a_fresh_process_computes_the_same(kind, channels, weight, tmp_path):
     upscaler = upscale.Upscaler(upscale.gaussian(2, 0.8), "ced_convex", 3, weight)
     upscale.export(upscaler, tmp_path / "saved", portable=kind == "portable", channels=channels)
@@ -380,3 +382,28 @@ def test_the_program_s_errors_are_one_line(flags, message, program, tmp_path):
     assert message in outcome.err
     assert len(outcome.err.splitlines()) == 1
     assert not (tmp_path / "b.png").exists()
+
+
+@pytest.mark.parametrize("model", ["ced_convex", "tv_flow_paper"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_graph_of_open_sizes_chooses_the_same_filters(model, channels):
+    upscaler, f = upscale.Upscaler(upscale.gaussian(3, 1.2), model, 5), photograph(20, 31, channels)
+    graph = tf.function(upscaler, input_signature=[tf.TensorSpec([None, None, None, channels])])
+    np.testing.assert_allclose(graph(f), upscaler(f), atol=1e-5)
+
+
+@pytest.mark.parametrize("position", [-3.0, -0.5, 6.5])
+def test_interpolation_at_positions_beyond_the_block_keeps_a_ramp(position):
+    ramp = np.arange(40.0)[np.newaxis, np.newaxis, :, np.newaxis] * np.ones((1, 40, 1, 1))
+    found = interpolate(ramp, 4, (0.0, position)).numpy()[0, 80, 40:-40, 0]
+    wanted = interpolate(ramp, 4, (0.0, position % 4)).numpy()[0, 80, 40:-40, 0]
+    np.testing.assert_allclose(found, wanted - (position - position % 4) / 4, atol=1e-9)
+
+
+def test_an_image_with_nan_is_refused():
+    f = photograph(12, 12, 1).copy()
+    f[0, 3, 4] = np.nan
+    with pytest.raises(ValueError, match="image: expected finite values"):
+        upscale.Upscaler(upscale.gaussian(2, 0.8))(f)
+    with pytest.raises(ValueError, match="image: expected pixels"):
+        upscale.Upscaler(upscale.gaussian(2, 0.8))(f[:0])

@@ -7,8 +7,10 @@ The equation with every number given is `blade_tf.apps.restoration.restore`; the
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
+import numbers
 import os
 from typing import Any
 
@@ -25,6 +27,7 @@ __all__ = ["PAPER", "Settings", "deblur", "export", "fill", "inpainting", "regul
 
 REGULARISER = "perona_malik"
 STRONG_NOISE = 12 / 255
+STABLE = 1.9  # what dt lambda ||A||^2 may be at most where it is chosen here; from 2 on, explicit Euler diverges
 
 # Best on the training photographs, see blade_tf.compare.deblur.tune: the noise in gray levels of 255; by the
 # regulariser's equation and whether A blurs, the time step in the regulariser's own and dt lambda ||A||^2.
@@ -57,13 +60,24 @@ class Settings:
 PAPER = Settings("ced_paper", 0.5, 2.0, 10)
 
 
+@functools.lru_cache(maxsize=8)
+def _shipped(name: str, way: str | None) -> colour.Evolution:
+    with tf.init_scope():  # a graph that is being traced must not own the filters
+        return colour.Evolution(models.load_trained(name), way)
+
+
 def regulariser(name: str | os.PathLike[str], way: str | None = None) -> colour.Evolution:
     """A trained model as a regulariser of gray and colour images: what `blade_tf.models.load_trained` takes.
 
     Args:
       name: a pretrained model's name, or a folder that training wrote.
       way: as of `blade_tf.colour.Evolution`.
+
+    Raises:
+      ValueError: for an unknown name, or a model of another task than evolution.
     """
+    if str(name) in models.pretrained_names():
+        return _shipped(str(name), way)
     return colour.Evolution(models.load_trained(name), way)
 
 
@@ -87,6 +101,7 @@ def tuned(noise: Any, blurred: bool = True, regulariser: str | None = None) -> S
     if regulariser is None:
         regulariser = REGULARISER if tf.is_tensor(noise) or noise <= STRONG_NOISE else "tv_flow"
     trained = models.load_trained(regulariser)
+    trained.check_task("evolution")
     equation = trained.config["pde"]["name"]
     paces, pulls = TUNED[equation if (equation, blurred) in TUNED else REGULARISER, blurred]
     levels = [math.log(level / 255) for level in NOISES]
@@ -108,8 +123,9 @@ def tuned(noise: Any, blurred: bool = True, regulariser: str | None = None) -> S
 
 def inpainting(regulariser: str = "ced") -> Settings:
     """The settings for unknown pixels of an image without noise: the regulariser's own time step, dt lambda 1."""
-    dt = models.load_trained(regulariser).spec["dt"]
-    return Settings(regulariser, dt, 1 / dt, 100)
+    trained = models.load_trained(regulariser)
+    trained.check_task("evolution")
+    return Settings(regulariser, trained.spec["dt"], 1 / trained.spec["dt"], 100)
 
 
 def fill(f: Any, known: Any) -> tf.Tensor:
@@ -163,36 +179,67 @@ def deblur(
         `blade_tf.operators.blur`.
     """
     f = ops.image_tensor(image)
+    noise = _levels(noise, f)
     operator, start = operators.identity() if kernel is None else operators.blur(kernel), None
     if known is not None:
+        _check_mask(known, f)
         mask = operators.mask(known)
         operator, f, start = mask @ operator, mask(f), fill(f, known)
     if tf.executing_eagerly() and not bool(tf.reduce_all(tf.math.is_finite(f))):
         raise ValueError("image: expected finite values where pixels are known, got NaN or infinity")
     if known is not None and kernel is None:
-        found = _completed(settings, inpainting(settings.regulariser or "ced"))
+        defaults = inpainting(settings.regulariser or "ced")
     elif settings.dt is not None and settings.weight is not None:
-        found = _completed(settings, Settings(REGULARISER, steps=STEPS))
+        defaults = Settings(REGULARISER, steps=STEPS)
     else:
         noise = noise_level(f, known) if noise is None else noise
-        found = _completed(settings, tuned(noise, kernel is not None, settings.regulariser), _gain(kernel))
+        defaults = tuned(noise, kernel is not None, settings.regulariser)
+    found = _completed(settings, defaults, kernel, operator)
     rate = regulariser(found.regulariser or REGULARISER, way).rate
     if not discrepancy:
         return restore(f, operator, rate, found.dt, found.weight, found.steps, start)
     noise = noise_level(f, known) if noise is None else noise
+    if not tf.is_tensor(noise) and noise == 0:
+        raise ValueError("noise: expected a positive level for the discrepancy principle, got, or estimated, 0")
     # What is unknown has no noise: the root of the mean square over all pixels is less.
-    share = 1.0 if known is None else math.sqrt(np.mean(known))
+    share = 1.0
+    if known is not None:
+        there = tf.broadcast_to(tf.cast(known, f.dtype), tf.shape(f))
+        share = tf.sqrt(tf.reduce_mean(there, [1, 2, 3]))
     return balance(f, operator, rate, noise * share, found.dt, found.dt * found.weight, found.steps, start)[0]
 
 
-def _gain(kernel: Any) -> float:
-    """What ||A||^2 is at most, away from borders."""
-    return 1.0 if kernel is None else float(np.abs(kernel).sum() ** 2)
+def _levels(noise: Any, f: tf.Tensor) -> Any:
+    """The noise level as None, a number, or a tensor [N]."""
+    if noise is None or isinstance(noise, numbers.Real):
+        return noise
+    noise = tf.convert_to_tensor(noise, None if tf.is_tensor(noise) else f.dtype)
+    if not noise.shape.is_compatible_with(f.shape[:1]):
+        raise ValueError(f"noise: expected a number, or one for each image, [{f.shape[0]}], got {noise.shape}")
+    if tf.executing_eagerly() and not bool(tf.reduce_all((noise >= 0) & tf.math.is_finite(noise))):
+        raise ValueError(f"noise: expected standard deviations of at least 0, got {noise.numpy().tolist()}")
+    return noise
 
 
-def _completed(settings: Settings, defaults: Settings, gain: float = 1.0) -> Settings:
+def _check_mask(known: Any, f: tf.Tensor) -> None:
+    shape = np.shape(known)
+    sizes = zip(shape[::-1], f.shape[::-1], strict=False)
+    if len(shape) > 4 or any(have not in (1, want) and want is not None for have, want in sizes):
+        raise ValueError(f"known: expected what broadcasts to the image's {f.shape}, got {list(shape)}")
+
+
+def _pull(pull: Any, kernel: Any, operator: operators.Operator) -> Any:
+    """dt lambda, for a kernel of sum 1, made one for this kernel that is stable at the borders too."""
+    gain = 1.0 if kernel is None else float(np.abs(kernel).sum() ** 2)
+    largest = STABLE / (operator.bound or gain)
+    return tf.minimum(pull / gain, largest) if tf.is_tensor(pull) else min(pull / gain, largest)
+
+
+def _completed(settings: Settings, defaults: Settings, kernel: Any, operator: operators.Operator) -> Settings:
     dt = defaults.dt if settings.dt is None else settings.dt
-    weight = defaults.weight * defaults.dt / (dt * gain) if settings.weight is None else settings.weight
+    weight = settings.weight
+    if weight is None:
+        weight = _pull(defaults.weight * defaults.dt, kernel, operator) / dt
     steps = defaults.steps if settings.steps is None else settings.steps
     return Settings(settings.regulariser or defaults.regulariser, dt, weight, steps)
 
@@ -230,14 +277,15 @@ def export(
 
     def restored(image: tf.Tensor, noise: tf.Tensor) -> dict[str, Any]:
         settings = tuned(noise, kernel is not None, name)
-        u = restore(image, operator, evolution.rate, settings.dt, settings.weight / _gain(kernel))
+        pull = _pull(settings.weight * settings.dt, kernel, operator)
+        u = restore(image, operator, evolution.rate, settings.dt, pull / settings.dt)
         return {"output": u, "noise": noise}
 
     def serve(image: tf.Tensor) -> dict[str, Any]:
         return restored(image, estimate_noise(image))
 
     def balanced(image: tf.Tensor, noise: tf.Tensor) -> dict[str, Any]:
-        u, weight = balance(image, operator, evolution.rate, noise, evolution.gray.dt, 1 / _gain(kernel))
+        u, weight = balance(image, operator, evolution.rate, noise, evolution.gray.dt, _pull(1.0, kernel, operator))
         return {"output": u, "weight": weight}
 
     endpoints: export_lib.Endpoints = {

@@ -56,12 +56,13 @@ def interpolate(
       [N, factor h, factor w, C] of the same dtype.
     """
     u = tf.convert_to_tensor(image)
-    taps = 2 * radius + 1
     for axis, at in ((2, position[1]), (1, position[0])):
         t = (np.arange(factor) - at) / factor
-        weights = profile(t - np.arange(-radius, radius + 1)[:, np.newaxis])
-        weights = (weights / weights.sum(0)).reshape(taps, 1, 1, factor).swapaxes(0, axis - 1)
-        ends = (radius, radius, 0, 0) if axis == 1 else (0, 0, radius, radius)
+        # t is in (-1, 2), and in [0, 1) where the position is within the block.
+        reach = radius if 0 <= at <= factor - 1 else radius + 2
+        weights = profile(t - np.arange(-reach, reach + 1)[:, np.newaxis])
+        weights = (weights / weights.sum(0)).reshape(2 * reach + 1, 1, 1, factor).swapaxes(0, axis - 1)
+        ends = (reach, reach, 0, 0) if axis == 1 else (0, 0, reach, reach)
         filters = tf.tile(tf.constant(weights, u.dtype), [1, 1, tf.shape(u)[3], 1])
         phases = tf.nn.depthwise_conv2d(image_lib.pad_replicate(u, *ends), filters, [1, 1, 1, 1], "VALID")
         n, h, w, c = tf.unstack(tf.shape(u))

@@ -122,6 +122,8 @@ def segment(
         two rows and columns.
     """
     settings = settings or Settings()
+    if model is not None and not isinstance(model, models.EvolutionModel):
+        raise ValueError(f"model: expected an EvolutionModel, got {type(model).__name__}")
     image = _image(image)
     phi = _level_set(start, image)
     checks = _checks(image, phi)

@@ -197,8 +197,10 @@ def _within_reflection(image: Any, factor: int, function: Callable[[tf.Tensor], 
     f = tf.convert_to_tensor(image)
     if f.shape.rank != 4 or not f.dtype.is_floating:
         raise ValueError(f"image: expected float [N, h, w, C], got {f.dtype.name} {f.shape}")
-    if 0 in f.shape[1:3]:
+    if 0 in f.shape[:3]:
         raise ValueError(f"image: expected pixels, got {f.shape}")
+    if tf.executing_eagerly() and not bool(tf.reduce_all(tf.math.is_finite(f))):
+        raise ValueError("image: expected finite values, got NaN or infinity")
     sizes = tf.shape(f)[1:3]
     margins = tf.minimum(MARGIN, sizes)
     around = tf.concat([[[0, 0]], tf.stack([margins, margins], axis=1), [[0, 0]]], axis=0)

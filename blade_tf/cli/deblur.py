@@ -15,7 +15,7 @@ others; it is named, and the exit status is then 1.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -71,6 +71,7 @@ _CHANNELS = flags.DEFINE_integer("channels", 1, "With --export: 1 or 3.")
 
 def _settings() -> deblur.Settings:
     if _PAPER.value:
+        _refuse(NUMBERS, "with --paper")
         return deblur.PAPER
     weight = None
     if _LAMBDA.value not in (None, "discrepancy"):
@@ -104,16 +105,27 @@ def _function(settings: deblur.Settings) -> Callable[[image_io.Image], np.ndarra
     return restored
 
 
+NUMBERS = {"regulariser": _REGULARISER, "dt": _DT, "lambda": _LAMBDA, "steps": _STEPS}
+PROBLEM = {"mask": _MASK, "noise": _NOISE}
+
+
+def _refuse(flags_: Mapping[str, flags.FlagHolder], where: str) -> None:
+    for name, flag in flags_.items():
+        if flag.value not in (None, False):
+            raise ValueError(f"{name}: expected none {where}, got {flag.value!r}")
+
+
 def _by_stages() -> Callable[[image_io.Image], np.ndarray]:
-    own = {"kernel": _KERNEL, "mask": _MASK, "noise": _NOISE, "regulariser": _REGULARISER, "lambda": _LAMBDA}
-    for name, flag in own.items():
-        if flag.value is not None:
-            raise ValueError(f"{name}: expected none with --stages, whose model has its own, got {flag.value!r}")
     model = stages.load(_STAGES.value)
     return lambda image: stages.restore(image.pixels[np.newaxis], model)[0].numpy()
 
 
 def _run() -> None:
+    if _STAGES.value:
+        _refuse(NUMBERS | PROBLEM | {"kernel": _KERNEL, "paper": _PAPER, "colour": _COLOUR}, "with --stages")
+    if _EXPORT.value:
+        settings = {"dt": _DT, "lambda": _LAMBDA, "steps": _STEPS, "paper": _PAPER, "colour": _COLOUR}
+        _refuse(PROBLEM | settings, "with --export")
     if _EXPORT.value and _STAGES.value:
         stages.export(_EXPORT.value, _STAGES.value, portable=_PORTABLE.value, channels=_CHANNELS.value)
         return

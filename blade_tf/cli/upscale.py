@@ -73,10 +73,13 @@ def _run() -> None:
     if not _INPUT.value:
         return
 
-    graph = tf.function(upscaler, reduce_retracing=True)
+    graphs = {
+        channels: tf.function(upscaler, input_signature=[tf.TensorSpec([1, None, None, channels])])
+        for channels in (1, colour.CHANNELS)
+    }
 
     def upscaled(image: image_io.Image) -> np.ndarray:
-        return graph(tf.constant(image.pixels[np.newaxis]))[0].numpy()
+        return graphs[image.pixels.shape[2]](image.pixels[np.newaxis])[0].numpy()
 
     failed = image_files.convert(_INPUT.value, _OUTPUT.value, upscaled, "upscale", _BESIDE.value)
     for reason in failed.values():
