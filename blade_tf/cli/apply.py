@@ -9,8 +9,6 @@ stop a folder; it is named, and the exit status is then 1.
 
 from __future__ import annotations
 
-import sys
-
 from absl import flags
 
 from blade_tf import apply, colour
@@ -34,10 +32,7 @@ _COLOUR = flags.DEFINE_enum(
 
 def _run() -> None:
     failed = apply.apply_files(_MODEL.value, _INPUT.value, _OUTPUT.value, _STEPS.value, _DT.value, _COLOUR.value)
-    for reason in failed.values():
-        print(f"blade-apply: {reason}", file=sys.stderr)
-    if failed:
-        sys.exit(1)
+    common.report(failed)
 
 
 def main() -> None:

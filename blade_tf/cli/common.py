@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import ml_collections
@@ -23,7 +23,7 @@ from ml_collections import config_flags
 from blade_tf import config as config_lib
 from blade_tf import train
 
-__all__ = ["define_config", "main"]
+__all__ = ["define_config", "main", "report"]
 
 MENDABLE = (
     ValueError,
@@ -175,12 +175,23 @@ def main(function: Callable[[], None], module_name: str, default_config: bool = 
     app.run(run, flags_parser=_parse)
 
 
+def report(failed: Mapping[str, str]) -> None:
+    """Says why files failed, a line each, and exits with status 1 if any did."""
+    for reason in failed.values():
+        print(f"{_name()}: {reason}", file=sys.stderr)
+    if failed:
+        sys.exit(1)
+
+
 def _debug() -> None:
     if os.environ.get("BLADE_TF_DEBUG"):
         raise
 
 
 def _stop(text: str, status: int = 1) -> NoReturn:
-    name = pathlib.Path(sys.argv[0]).stem.removeprefix("blade-")
-    print(f"blade-{name}: {' '.join(text.split())}", file=sys.stderr)
+    print(f"{_name()}: {' '.join(text.split())}", file=sys.stderr)
     sys.exit(status)
+
+
+def _name() -> str:
+    return f"blade-{pathlib.Path(sys.argv[0]).stem.removeprefix('blade-')}"

@@ -14,7 +14,6 @@ others; it is named, and the exit status is then 1.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -139,10 +138,7 @@ def _run() -> None:
     # Whatever is wrong with the settings is found before any file is touched.
     function = _by_stages() if _STAGES.value else _function(_settings())
     failed = image_files.convert(_INPUT.value, _OUTPUT.value, function, "deblur", _BESIDE.value)
-    for reason in failed.values():
-        print(f"blade-deblur: {reason}", file=sys.stderr)
-    if failed:
-        sys.exit(1)
+    common.report(failed)
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ folder that cannot be resampled does not stop the others; it is named, and the e
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -85,10 +84,7 @@ def _run() -> None:
         return dataclasses.replace(image, pixels=moved(image.pixels), alpha=alpha)
 
     failed = image_files.convert(_INPUT.value, _OUTPUT.value, resampled, "resample", _BESIDE.value)
-    for reason in failed.values():
-        print(f"blade-resample: {reason}", file=sys.stderr)
-    if failed:
-        sys.exit(1)
+    common.report(failed)
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ alpha is kept. A file that cannot be read does not stop a folder; it is named, a
 from __future__ import annotations
 
 import pathlib
-import sys
 
 import numpy as np
 import tensorflow as tf
@@ -101,10 +100,7 @@ def _run() -> None:
         tqdm.tqdm.write(f"{path}: {_text(last[0])}")
 
     failed = image_files.convert(_INPUT.value, _OUTPUT.value, segmented, "segment", _BESIDE.value, tell)
-    for reason in failed.values():
-        print(f"blade-segment: {reason}", file=sys.stderr)
-    if failed:
-        sys.exit(1)
+    common.report(failed)
 
 
 def main() -> None:

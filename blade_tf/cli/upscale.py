@@ -10,8 +10,6 @@ stop a folder; it is named, and the exit status is then 1.
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import tensorflow as tf
 from absl import flags
@@ -82,10 +80,7 @@ def _run() -> None:
         return graphs[image.pixels.shape[2]](image.pixels[np.newaxis])[0].numpy()
 
     failed = image_files.convert(_INPUT.value, _OUTPUT.value, upscaled, "upscale", _BESIDE.value)
-    for reason in failed.values():
-        print(f"blade-upscale: {reason}", file=sys.stderr)
-    if failed:
-        sys.exit(1)
+    common.report(failed)
 
 
 def main() -> None:
