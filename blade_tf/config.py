@@ -166,12 +166,16 @@ def restoration() -> ml_collections.ConfigDict:
     c.data.crops_per_image = 4
 
     c.model = ml_collections.ConfigDict()
-    c.model.stages = 3
+    c.model.stages = 4
     c.model.footprint = (7, 7)  # of the filters that see the state
     c.model.residual_footprint = (9, 9)  # of those that see what was given minus the state; from the second stage on
     c.model.selection = _selection()
+    # More strengths than orientations: what is left of the noise differs with the strength.
+    c.model.selection.orientations = 12
+    c.model.selection.strength_quantiles = (0.25, 0.5, 0.7, 0.82, 0.92)
 
     c.train = _train()
+    c.train.steps = 4000
     return c.lock()
 
 

@@ -250,6 +250,8 @@ def evaluate(
       OSError: if `output` cannot be written.
     """
     trained = None if str(model).endswith(".keras") else models.load_trained(model)
+    if trained:
+        trained.check_task("evolution")
     loaded = trained.model() if trained else models.load(model)
     if (config is None) != bool(trained):
         raise ValueError(f"config: {'expected one, as a .keras file holds none' if config is None else _OWN_CONFIG}")

@@ -11,9 +11,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from blade_tf import models, ops
+from blade_tf import arguments, models, ops
 
-__all__ = ["Endpoints", "export", "export_model", "write_saved_model"]
+__all__ = ["Endpoints", "export", "export_model", "image_spec", "write_saved_model"]
 
 Endpoints = dict[str, tuple[Callable[..., dict[str, Any]], Sequence[tf.TensorSpec]]]
 
@@ -42,9 +42,7 @@ def export_model(
     Raises:
       ValueError: if `output` exists, or channels < 1.
     """
-    if channels < 1:
-        raise ValueError(f"channels: expected at least 1, got {channels}")
-    image = tf.TensorSpec([None, None, None, channels], tf.float32, "image")
+    image = image_spec(channels)
     steps, dt = tf.TensorSpec([], tf.int32, "steps"), tf.TensorSpec([], tf.float32, "dt")
 
     def serve(image: tf.Tensor) -> dict[str, Any]:
@@ -55,6 +53,13 @@ def export_model(
 
     endpoints: Endpoints = {"serving_default": (serve, [image]), "evolve": (evolve, [image, steps, dt])}
     write_saved_model(endpoints, output, portable=portable, track=model)
+
+
+def image_spec(channels: int, name: str = "image") -> tf.TensorSpec:
+    """float32 [N, H, W, channels] with batch, height and width open; ValueError for less than one channel."""
+    if arguments.count("channels", channels) < 1:
+        raise ValueError(f"channels: expected at least 1, got {channels}")
+    return tf.TensorSpec([None, None, None, channels], tf.float32, name)
 
 
 def write_saved_model(

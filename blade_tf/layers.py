@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import ops
+from blade_tf import arguments, ops
 
 __all__ = ["Blade", "ConvexBlade", "StandingStill", "apply_bank", "check_selection_spec", "count", "odd_footprint"]
 
@@ -21,12 +20,6 @@ def count(name: str, value: Any) -> int:
     if value < 1 or int(value) != value:
         raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
     return int(value)
-
-
-def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < math.inf:
-        raise ValueError(f"{name}: expected a positive number, got {value!r}")
-    return float(value)
 
 
 def odd_footprint(footprint: Sequence[int]) -> tuple[int, int]:
@@ -194,7 +187,7 @@ class ConvexBlade(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.num_filters = count("num_filters", num_filters)
-        self.dt = _positive("dt", dt)
+        self.dt = arguments.positive("dt", dt)
         self.footprint = odd_footprint(footprint)
         self.logits_initializer = keras.initializers.get(logits_initializer) or StandingStill()
         self.supports_jit = ops.compiles_with_xla()

@@ -26,6 +26,7 @@ PRETRAINED = pathlib.Path(__file__).with_name("pretrained")
 # The best model of these equations is also the one that is stable by proof.
 ALIASES = {"tv_flow_stable": "tv_flow", "perona_malik_stable": "perona_malik", "ced_stable": "ced"}
 FORMAT = 2
+DOES = {"evolution": "evolves images", "resampling": "resamples images", "restoration": "restores images"}
 
 
 # The models of other tasks, from a spec and the output, "final" or "trajectory".
@@ -96,7 +97,7 @@ class Trained:
     def check_task(self, task: str) -> None:
         """ValueError unless it was trained for this task."""
         if self.task != task:
-            raise ValueError(f"model: expected one of the task {task!r}, got {self.name!r}, trained for {self.task}")
+            raise ValueError(f"model: expected one that {DOES[task]}, got {self.name!r}, trained for {self.task}")
 
     def model(self, weights: str = "trained", output: str = "final", luma: bool = True) -> Any:
         """The Keras model with the named weights: for the task "evolution" an `EvolutionModel`.
@@ -184,8 +185,7 @@ def load(model: str | os.PathLike[str]) -> EvolutionModel:
             raise ValueError(f"model: expected an EvolutionModel in {model}, got {type(loaded).__name__}")
         return loaded
     trained = load_trained(model)
-    if trained.task != "evolution":
-        raise ValueError(f"model: expected one that evolves images, got {str(model)!r}, trained for {trained.task}")
+    trained.check_task("evolution")
     return trained.model()
 
 

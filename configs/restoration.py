@@ -10,12 +10,5 @@ from blade_tf import config as config_lib
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """More strengths than orientations: what is left of the noise differs with the strength."""
-    c = config_lib.restoration()
-    c.model.stages = 4
-    s = c.model.selection
-    s.orientations = 12
-    s.strength_quantiles = (0.25, 0.5, 0.7, 0.82, 0.92)
-    t = c.train
-    t.steps = 4000
-    return c
+    """The defaults."""
+    return config_lib.restoration()

@@ -15,10 +15,4 @@ def get_config() -> ml_collections.ConfigDict:
     c.name = "restoration_range"
     c.degradation.blur = (0.4, 1.5)
     c.degradation.noise = (1 / 255, 10 / 255)
-    c.model.stages = 4
-    s = c.model.selection
-    s.orientations = 12
-    s.strength_quantiles = (0.25, 0.5, 0.7, 0.82, 0.92)
-    t = c.train
-    t.steps = 4000
     return c

@@ -12,7 +12,7 @@ import tensorflow as tf
 import blade_tf
 from blade_tf import flow_io, image_io, models
 from blade_tf.apps import resample
-from blade_tf.apps.interpolation import cubic
+from blade_tf.apps.interpolation import cubic, lanczos
 from blade_tf.compare import interpolation
 from blade_tf.data.resampling import translated
 
@@ -42,7 +42,7 @@ def test_it_is_nearer_to_the_truth_than_classical_interpolation(shift, fine):
     image, truth = (translated(fine, [dx], [dy]) for dx, dy in ((0, 0), shift))
     field = np.broadcast_to(np.float32(shift), (*image.shape[1:3], 2))
     classical = [interpolation.kernel(cubic(a), 2) for a in (-0.5, -0.75)]
-    classical += [interpolation.kernel(interpolation.lanczos(4), 4), interpolation.spline(5)]
+    classical += [interpolation.kernel(lanczos(4), 4), interpolation.spline(5)]
     rivals = [error(method(image[0], field)[np.newaxis], truth) for method in classical]
     assert error(resample.resample(image, shift), truth) < 0.98 * min(rivals)
 

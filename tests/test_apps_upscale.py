@@ -12,7 +12,7 @@ from PIL import Image
 import blade_tf
 from blade_tf import image_io, metrics, models, operators
 from blade_tf.apps import upscale
-from blade_tf.apps.interpolation import cubic, interpolate, lanczos3
+from blade_tf.apps.interpolation import cubic, interpolate, lanczos
 
 FACTORS = pytest.mark.parametrize("factor", [2, 3, 4, 5])
 RNG = np.random.default_rng(0)
@@ -80,7 +80,7 @@ def test_the_kernel_may_be_any_other():
 
 @pytest.mark.parametrize(
     ("profile", "radius", "filtering"),
-    [(cubic(-0.5), 2, Image.Resampling.BICUBIC), (lanczos3, 3, Image.Resampling.LANCZOS)],
+    [(cubic(-0.5), 2, Image.Resampling.BICUBIC), (lanczos(3), 3, Image.Resampling.LANCZOS)],
 )
 @FACTORS
 def test_interpolation_is_pillow_s(factor, profile, radius, filtering):

@@ -6,7 +6,7 @@ import scipy.ndimage
 import skimage.data
 
 from blade_tf import compare, image_io
-from blade_tf.apps.interpolation import cubic
+from blade_tf.apps.interpolation import cubic, lanczos
 from blade_tf.compare import displaced, interpolation
 from blade_tf.compare import resample as comparison
 from blade_tf.data.resampling import translated
@@ -33,7 +33,7 @@ def test_cubic_kernels_are_keyss(a, image):
 @pytest.mark.parametrize("shift", [(0.25, -1.5), (2.71875, 0.03125)])
 @pytest.mark.parametrize(
     ("flag", "profile", "radius"),
-    [("INTER_CUBIC", cubic(-0.75), 2), ("INTER_LANCZOS4", interpolation.lanczos(4), 4)],
+    [("INTER_CUBIC", cubic(-0.75), 2), ("INTER_LANCZOS4", lanczos(4), 4)],
 )
 def test_opencv_agrees_where_it_does_not_round(flag, profile, radius, shift, image):
     pytest.importorskip("cv2")

@@ -270,9 +270,7 @@ def export(output: str | os.PathLike[str], *, channels: int = 1, levels: int = L
     Raises:
       ValueError: if `output` exists, or there is no channel.
     """
-    if arguments.count("channels", channels) < 1:
-        raise ValueError(f"channels: expected at least 1, got {channels}")
-    specs = [tf.TensorSpec([None, None, None, channels], tf.float32, name) for name in ("reference", "moving")]
+    specs = [export_lib.image_spec(channels, name) for name in ("reference", "moving")]
 
     def serve(reference: tf.Tensor, moving: tf.Tensor) -> dict[str, Any]:
         return {"flow": align(reference, moving, levels)}

@@ -272,7 +272,7 @@ def export(
         raise ValueError(f"channels: expected 1 or 3, got {channels!r}")
     evolution = regulariser(name)
     operator = operators.identity() if kernel is None else operators.blur(kernel)
-    image = tf.TensorSpec([None, None, None, channels], tf.float32, "image")
+    image = export_lib.image_spec(channels)
     level = tf.TensorSpec([None], tf.float32, "noise")
 
     def restored(image: tf.Tensor, noise: tf.Tensor) -> dict[str, Any]:

@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from blade_tf import image as image_lib
 
-__all__ = ["cubic", "interpolate", "lanczos3"]
+__all__ = ["cubic", "interpolate", "lanczos"]
 
 
-def lanczos3(t: np.ndarray) -> np.ndarray:
-    """sinc(t) sinc(t / 3) for |t| < 3, else 0."""
-    return np.where(np.abs(t) < 3, np.sinc(t) * np.sinc(t / 3), 0)
+def lanczos(radius: int) -> Callable[[np.ndarray], np.ndarray]:
+    """sinc(t) sinc(t / radius) for |t| < radius, else 0."""
+    return lambda t: np.where(np.abs(t) < radius, np.sinc(t) * np.sinc(t / radius), 0)
 
 
 def cubic(a: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -33,11 +33,14 @@ def cubic(a: float) -> Callable[[np.ndarray], np.ndarray]:
     return profile
 
 
+LANCZOS3 = lanczos(3)
+
+
 def interpolate(
     image: Any,
     factor: int,
     position: tuple[float, float],
-    profile: Callable[[np.ndarray], np.ndarray] = lanczos3,
+    profile: Callable[[np.ndarray], np.ndarray] = LANCZOS3,
     radius: int = 3,
 ) -> tf.Tensor:
     """Interpolation on the high-resolution grid, u[n] = sum_k w[n, k] f[k], along y and x one after the other.

@@ -33,8 +33,7 @@ def load(model: str | os.PathLike[str]) -> ResampleModel:
     if str(model) in models.pretrained_names(TASK):
         return _shipped(str(model))
     trained = models.load_trained(model)
-    if trained.task != TASK:
-        raise ValueError(f"model: expected one that resamples images, got {str(model)!r}, trained for {trained.task}")
+    trained.check_task(TASK)
     return trained.model()
 
 
@@ -100,13 +99,8 @@ def export(
     Raises:
       ValueError: if `output` exists, or channels < 1.
     """
-    if channels < 1:
-        raise ValueError(f"channels: expected at least 1, got {channels}")
+    signature = [export_lib.image_spec(channels), export_lib.image_spec(2, "displacement")]
     loaded = model if isinstance(model, ResampleModel) else load(model)
-    signature = [
-        tf.TensorSpec([None, None, None, count], tf.float32, name)
-        for name, count in (("image", channels), ("displacement", 2))
-    ]
 
     def serve(image: tf.Tensor, displacement: tf.Tensor) -> dict[str, Any]:
         return {"output": loaded.sample(image, displacement)}

@@ -21,8 +21,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from blade_tf import arguments, models, ops
 from blade_tf import export as export_lib
+from blade_tf import models, ops
 from blade_tf.apps.chan_vese import SCALE, Segmentation, Settings, descend
 
 __all__ = ["SCALE", "Segmentation", "Settings", "checkerboard", "export", "segment"]
@@ -159,9 +159,7 @@ def export(
     Raises:
       ValueError: if `output` exists, or there is no channel.
     """
-    if arguments.count("channels", channels) < 1:
-        raise ValueError(f"channels: expected at least 1, got {channels}")
-    image = tf.TensorSpec([None, None, None, channels], tf.float32, "image")
+    image = export_lib.image_spec(channels)
 
     def serve(image: tf.Tensor) -> dict[str, Any]:
         return segment(image, model=model, settings=settings)._asdict()

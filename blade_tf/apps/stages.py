@@ -14,7 +14,6 @@ from blade_tf.restoration import RestorationModel
 __all__ = ["DEFAULT_MODEL", "export", "load", "restore"]
 
 DEFAULT_MODEL = "restoration"
-TASK = "restoration"
 
 
 def load(model: str | os.PathLike[str] = DEFAULT_MODEL) -> RestorationModel:
@@ -24,8 +23,7 @@ def load(model: str | os.PathLike[str] = DEFAULT_MODEL) -> RestorationModel:
       ValueError: for an unknown name, or a model that was trained for something else.
     """
     trained = models.load_trained(model)
-    if trained.task != TASK:
-        raise ValueError(f"model: expected one that restores images, got {str(model)!r}, trained for {trained.task}")
+    trained.check_task("restoration")
     return trained.model()
 
 
@@ -68,12 +66,10 @@ def export(
     Raises:
       ValueError: if `output` exists, or channels < 1.
     """
-    if channels < 1:
-        raise ValueError(f"channels: expected at least 1, got {channels}")
+    image = export_lib.image_spec(channels)
     loaded = model if isinstance(model, RestorationModel) else load(model)
-    signature = [tf.TensorSpec([None, None, None, channels], tf.float32, "image")]
 
     def serve(image: tf.Tensor) -> dict[str, Any]:
         return {"output": loaded(image)}
 
-    export_lib.write_saved_model({"serving_default": (serve, signature)}, output, portable=portable, track=loaded)
+    export_lib.write_saved_model({"serving_default": (serve, [image])}, output, portable=portable, track=loaded)

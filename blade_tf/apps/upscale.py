@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from blade_tf import arguments, colour, integrate, models, operators
 from blade_tf.apps.interpolation import interpolate
-from blade_tf.export import write_saved_model
+from blade_tf.export import image_spec, write_saved_model
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -240,11 +240,7 @@ class Upscaler:
     @functools.cached_property
     def evolution(self) -> colour.Evolution:
         """The model."""
-        trained = models.load_trained(self.model)
-        if trained.task != "evolution":
-            got = f"{str(self.model)!r}, trained for {trained.task}"
-            raise ValueError(f"model: expected one that evolves images, got {got}")
-        return colour.Evolution(trained, self.way)
+        return colour.Evolution(models.load_trained(self.model), self.way)
 
     def __call__(self, image: Any) -> tf.Tensor:
         """[N, factor h, factor w, C] from f, float [N, h, w, C]."""
@@ -274,7 +270,7 @@ def export(upscaler: Upscaler, output: str | os.PathLike[str], *, portable: bool
     """
     if channels not in (1, colour.CHANNELS):
         raise ValueError(f"channels: expected 1 or {colour.CHANNELS}, got {channels!r}")
-    signature = [tf.TensorSpec([None, None, None, channels], tf.float32, "image")]
+    signature = [image_spec(channels)]
     used = upscaler.evolution.gray if channels == 1 else upscaler.evolution.colour
 
     def serve(image: tf.Tensor) -> dict[str, Any]:

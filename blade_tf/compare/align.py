@@ -15,11 +15,11 @@ from blade_tf import flow_io, image_io, report
 from blade_tf.apps import align
 from blade_tf.compare import burst
 from blade_tf.compare.findings import Findings, Table
+from blade_tf.resampling import UNKNOWN
 
 __all__ = ["compare", "end_point_error", "flow_image", "scene"]
 
 TURNS = 5
-UNKNOWN = 1e9  # displacements beyond this mark pixels whose flow is not known
 OURS = "blade_tf"
 SHOWN = (OURS, "OpenCV DIS, medium", "OpenCV Farneback")
 
@@ -130,7 +130,7 @@ def compare(images: str | os.PathLike[str]) -> Findings:
         rows,
     )
     command = "TF_NUM_INTRAOP_THREADS=1 blade-compare --application=align --images=FLOW --output=results"
-    tables = [table, burst.true_flow(folders, UNKNOWN)]
+    tables = [table, burst.true_flow(folders)]
     for folder in folders:
         found = burst.burst(folder)
         if found:

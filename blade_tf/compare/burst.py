@@ -13,6 +13,7 @@ from blade_tf import flow_io, image_io, metrics, report
 from blade_tf.apps import align
 from blade_tf.compare.findings import Table
 from blade_tf.compare.resample import BICUBIC, QUINTIC, Method, classical, learned
+from blade_tf.resampling import UNKNOWN
 
 __all__ = ["burst", "true_flow"]
 
@@ -69,14 +70,14 @@ def burst(folder: pathlib.Path) -> tuple[Table, np.ndarray] | None:
     return table, report.side_by_side(list(errors.values()), [f"10 x error, {name}" for name in errors], scale=2)
 
 
-def true_flow(folders: Sequence[pathlib.Path], unknown: float) -> Table:
+def true_flow(folders: Sequence[pathlib.Path]) -> Table:
     """Frame 11 resampled onto frame 10 along the true flow, where that is known."""
     methods = _methods()
     rows: Mapping[str, list[str]] = {name: [] for name in methods}
     for folder in tqdm.tqdm(folders, desc="true flow"):
         first, second = (image_io.luma(image_io.read_image(folder / f"frame{n}.png").pixels) for n in (10, 11))
         flow = flow_io.read_flow(folder / "flow10.flo")
-        known = (np.abs(flow) < unknown).all(-1)
+        known = (np.abs(flow) < UNKNOWN).all(-1)
         moved = np.where(known[..., np.newaxis], flow, 0)
         for name, method in methods.items():
             squared = np.square(method(second, moved)[..., 0].astype(np.float64) - first[..., 0])[known]

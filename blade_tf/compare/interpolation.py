@@ -11,15 +11,10 @@ from collections.abc import Callable
 import numpy as np
 import scipy.ndimage
 
-__all__ = ["kernel", "lanczos", "opencv", "spline"]
+__all__ = ["kernel", "opencv", "spline"]
 
 Profile = Callable[[np.ndarray], np.ndarray]
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def lanczos(radius: int) -> Profile:
-    """sinc(t) sinc(t / radius) for |t| < radius, else 0."""
-    return lambda t: np.where(np.abs(t) < radius, np.sinc(t) * np.sinc(t / radius), 0)
 
 
 def kernel(profile: Profile, radius: int) -> Method:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from blade_tf import config as config_lib
 from blade_tf import report
 from blade_tf.apps import resample
-from blade_tf.apps.interpolation import cubic
+from blade_tf.apps.interpolation import cubic, lanczos
 from blade_tf.compare import interpolation
 from blade_tf.compare.displaced import (
     BLUR,
@@ -75,7 +75,7 @@ def classical() -> dict[str, Method]:
         BICUBIC: kernel(cubic(-0.5), 2),
         OPENCV: kernel(cubic(-0.75), 2),
         f"bicubic, a = {CUBIC_A:g}, tuned": kernel(cubic(CUBIC_A), 2),
-        LANCZOS: kernel(interpolation.lanczos(4), 4),
+        LANCZOS: kernel(lanczos(4), 4),
         CUBIC: interpolation.spline(3),
         QUINTIC: interpolation.spline(5),
     }

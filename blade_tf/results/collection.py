@@ -58,6 +58,7 @@ def _groups(names: Sequence[str | os.PathLike[str]]) -> dict[str, Group]:
     found: Group = {}
     for name in names:
         trained = models.load_trained(name)
+        trained.check_task("evolution")
         if trained.name in found:
             raise ValueError(f"models: {name} has the name of another one, {trained.name!r}")
         found[trained.name] = trained
