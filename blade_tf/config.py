@@ -14,7 +14,7 @@ import ml_collections
 
 from blade_tf import names
 
-__all__ = ["TASKS", "check", "default", "differences", "resampling", "restoration", "task"]
+__all__ = ["TASKS", "check", "default", "differences", "resampling", "restoration", "task", "upscaling"]
 
 GRAY = 1 / 255
 
@@ -209,11 +209,39 @@ def resampling() -> ml_collections.ConfigDict:
     return c.lock()
 
 
+def upscaling() -> ml_collections.ConfigDict:
+    """Stages of BLADE that upscale by a factor, given the point spread function (eq 4.7's f = A u)."""
+    c = ml_collections.ConfigDict()
+    c.name = "upscale_x2"
+    c.task = "upscaling"
+    c.seed = 0
+
+    c.sampling = ml_collections.ConfigDict()
+    c.sampling.factor = 2
+    c.sampling.blur = 0.4  # standard deviation of phi, a Gaussian, in low-resolution pixels
+    c.sampling.position = 0.5  # of a low-resolution pixel in its block: 0, on the first pixel; 0.5, in the middle
+
+    c.data = _data()
+    c.data.crop = 480
+    c.data.crops_per_image = 1
+
+    c.model = ml_collections.ConfigDict()
+    c.model.stages = 2
+    c.model.footprint = (7, 7)
+    c.model.selection = _selection()
+    c.model.selection.rho = 1.5
+
+    c.train = _train()
+    c.train.crop = 96
+    return c.lock()
+
+
 # The defaults of each task's configs.
 TASKS: dict[str, Callable[[], ml_collections.ConfigDict]] = {
     "evolution": default,
     "resampling": resampling,
     "restoration": restoration,
+    "upscaling": upscaling,
 }
 
 

@@ -19,6 +19,7 @@ from blade_tf import files, forms, names, pdes
 from blade_tf.evolution import EvolutionModel
 from blade_tf.resampling import ResampleModel
 from blade_tf.restoration import RestorationModel
+from blade_tf.upscaling import UpscaleModel
 
 __all__ = ["EvolutionModel", "Trained", "load", "load_pretrained", "load_trained", "pretrained_names"]
 
@@ -26,13 +27,19 @@ PRETRAINED = pathlib.Path(__file__).with_name("pretrained")
 # The best model of these equations is also the one that is stable by proof.
 ALIASES = {"tv_flow_stable": "tv_flow", "perona_malik_stable": "perona_malik", "ced_stable": "ced"}
 FORMAT = 2
-DOES = {"evolution": "evolves images", "resampling": "resamples images", "restoration": "restores images"}
+DOES = {
+    "evolution": "evolves images",
+    "resampling": "resamples images",
+    "restoration": "restores images",
+    "upscaling": "upscales images",
+}
 
 
 # The models of other tasks, from a spec and the output, "final" or "trajectory".
 OTHERS: dict[str, Callable[[dict[str, Any], str], Any]] = {
     "resampling": ResampleModel.from_spec,
     "restoration": RestorationModel.from_spec,
+    "upscaling": UpscaleModel.from_spec,
 }
 
 

@@ -12,9 +12,9 @@ import tensorflow as tf
 import blade_tf
 from blade_tf import flow_io, image_io, models
 from blade_tf.apps import resample
-from blade_tf.apps.interpolation import cubic, lanczos
 from blade_tf.compare import interpolation
 from blade_tf.data.resampling import translated
+from blade_tf.interpolation import cubic, lanczos
 
 MODELS = ("resample", "resample_noisy", "resample_paper")
 

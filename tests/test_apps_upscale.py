@@ -12,7 +12,7 @@ from PIL import Image
 import blade_tf
 from blade_tf import image_io, metrics, models, operators
 from blade_tf.apps import upscale
-from blade_tf.apps.interpolation import cubic, interpolate, lanczos
+from blade_tf.interpolation import cubic, interpolate, lanczos
 
 FACTORS = pytest.mark.parametrize("factor", [2, 3, 4, 5])
 RNG = np.random.default_rng(0)

@@ -6,10 +6,10 @@ import scipy.ndimage
 import skimage.data
 
 from blade_tf import compare, image_io
-from blade_tf.apps.interpolation import cubic, lanczos
 from blade_tf.compare import displaced, interpolation
 from blade_tf.compare import resample as comparison
 from blade_tf.data.resampling import translated
+from blade_tf.interpolation import cubic, lanczos
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,14 @@
 
 A low-resolution image is f = A u (+ noise), A u = down(phi * u), of the image u that is sought, phi the point spread
 function. `upscale` (eq 4.6) draws the evolving image towards those that explain f; `upscale_exactly` (eq 4.7) never
-leaves them. `Upscaler` is either with a trained model.
+leaves them. `Upscaler` is either with a trained model. Where factor and PSF are those that stages of BLADE were trained
+for, `load` and `best` give them instead, a `blade_tf.upscaling.UpscaleModel`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-import numbers
 import os
 from collections.abc import Callable
 from typing import Any
@@ -19,16 +18,20 @@ import numpy as np
 import tensorflow as tf
 
 from blade_tf import arguments, colour, integrate, models, operators
-from blade_tf.apps.interpolation import interpolate
 from blade_tf.export import image_spec, write_saved_model
+from blade_tf.interpolation import interpolate
+from blade_tf.sampling import Sampling, gaussian, within_reflection
+from blade_tf.upscaling import UpscaleModel
 
 __all__ = [
     "DEFAULT_MODEL",
     "DEFAULT_STEPS",
     "Sampling",
     "Upscaler",
+    "best",
     "export",
     "gaussian",
+    "load",
     "paper",
     "upscale",
     "upscale_exactly",
@@ -39,81 +42,7 @@ Rate = Callable[[tf.Tensor], tf.Tensor]
 # On the training photographs at most 0.1 dB behind `ced`, the best; a rate of its costs a sixth.
 DEFAULT_MODEL = "ced_convex"
 DEFAULT_STEPS = 20
-MARGIN = 8  # low-resolution pixels; the pseudo-inverse of the default PSF decays to 1e-5 in as many
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Sampling:
-    """How a low-resolution image comes about: A u = subsample(factor, offset)(kernel * u).
-
-    Attributes:
-      factor: at least 2.
-      kernel: the point spread function phi in high-resolution pixels, [R, S] of sum 1, as of `operators.blur`.
-      offset: of the subsampling, in [0, factor).
-
-    Raises:
-      ValueError: for such a factor, kernel or offset.
-    """
-
-    factor: int
-    kernel: np.ndarray
-    offset: int
-
-    def __post_init__(self) -> None:
-        _check_factor(self.factor)
-        operators.subsample(self.factor, self.offset)
-        operators.blur(self.kernel)
-        if abs(np.sum(self.kernel) - 1) > 1e-6:
-            raise ValueError(f"kernel: expected a sum of 1, got {np.sum(self.kernel):g}")
-
-    @property
-    def position(self) -> tuple[float, float]:
-        """Where low-resolution pixel (0, 0) sits, (y, x) in high-resolution pixels: the middle of what it sees."""
-        places = [self.offset + (size - 1) // 2 - np.arange(size) for size in self.kernel.shape]
-        return float(places[0] @ self.kernel.sum(1)), float(places[1] @ self.kernel.sum(0))
-
-    @property
-    def squared_norm(self) -> float:
-        """||A||^2: see `operators.squared_norm`."""
-        return operators.squared_norm(self.kernel, self.factor)
-
-    def operator(self, border: str = "periodic") -> operators.Operator:
-        """A, on images whose sizes the factor divides."""
-        return operators.subsample(self.factor, self.offset) @ operators.blur(self.kernel, border)
-
-
-def gaussian(factor: int, sigma: float, position: float | None = None) -> Sampling:
-    """A Gaussian point spread function, `phi[n] ~ exp(-(n - position)^2 / (2 sigma^2))` along y and x, of sum 1.
-
-    Args:
-      factor: at least 2.
-      sigma: standard deviation in high-resolution pixels: 0.4 low-resolution ones are 0.4 factor.
-      position: of low-resolution pixel k in high-resolution pixels, position + factor k, both along y and x. By
-        default (factor - 1) / 2, the centre of the block that it stands for, as image viewers and Pillow have it;
-        0 samples u[::factor, ::factor].
-
-    Raises:
-      ValueError: for a factor that is not an integer of at least 2, a sigma that is not positive, or a position outside
-        of [0, factor - 1].
-    """
-    factor = _check_factor(factor)
-    sigma = arguments.positive("sigma", sigma)
-    at = (factor - 1) / 2 if position is None else float(position)
-    if not 0 <= at <= factor - 1:
-        raise ValueError(f"position: expected a number in [0, {factor - 1}], got {position!r}")
-    radius = math.ceil(3 * sigma)
-    first, last = math.ceil(at - radius), math.floor(at + radius)
-    # A convolution's kernel runs against the pixels.
-    distances = (np.arange(last, first - 1, -1) - at) ** 2
-    weights = np.exp((distances.min() - distances) / (2 * sigma * sigma))
-    weights /= weights.sum()
-    return Sampling(factor, np.outer(weights, weights), last - (len(weights) - 1) // 2)
-
-
-def _check_factor(factor: Any) -> int:
-    if isinstance(factor, bool) or not isinstance(factor, numbers.Integral) or factor < 2:
-        raise ValueError(f"factor: expected an integer of at least 2, got {factor!r}")
-    return int(factor)
+TASK = "upscaling"
 
 
 def upscale(image: Any, sampling: Sampling, rate: Rate, dt: float, steps: int = 10, weight: float = 1.0) -> tf.Tensor:
@@ -146,7 +75,7 @@ def upscale(image: Any, sampling: Sampling, rate: Rate, dt: float, steps: int = 
         start = interpolate(f, sampling.factor, sampling.position)
         return integrate.evolve(integrate.euler(integrate.sum_rates(rate, pull), dt), start, steps)
 
-    return _within_reflection(image, sampling.factor, evolve)
+    return within_reflection(image, sampling.factor, evolve)
 
 
 def upscale_exactly(image: Any, sampling: Sampling, rate: Rate, dt: float, steps: int = 10) -> tf.Tensor:
@@ -170,19 +99,15 @@ def upscale_exactly(image: Any, sampling: Sampling, rate: Rate, dt: float, steps
       ValueError: as `upscale`.
     """
     dt, steps = arguments.positive("dt", dt), arguments.count("steps", steps)
-    inverse = operators.pseudo_inverse(sampling.kernel, sampling.factor, sampling.offset)
-    operator = sampling.operator()
 
     def evolve(f: tf.Tensor) -> tf.Tensor:
-        def satisfied(u: tf.Tensor) -> tf.Tensor:
-            return u + inverse(f - operator(u))
-
+        explaining = sampling.explaining(f)
         # A u = f: that of u + dt R(u) is u + dt P0 R(u), without rounding errors that add up.
         step = integrate.euler(rate, dt)
-        start = satisfied(interpolate(f, sampling.factor, sampling.position))
-        return integrate.evolve(lambda u: satisfied(step(u)), start, steps)
+        start = explaining(interpolate(f, sampling.factor, sampling.position))
+        return integrate.evolve(lambda u: explaining(step(u)), start, steps)
 
-    return _within_reflection(image, sampling.factor, evolve)
+    return within_reflection(image, sampling.factor, evolve)
 
 
 def _check_weight(weight: Any) -> float:
@@ -190,24 +115,6 @@ def _check_weight(weight: Any) -> float:
     if weight >= 2:
         raise ValueError(f"weight: expected less than 2, where the data term's steps diverge, got {weight:g}")
     return weight
-
-
-def _within_reflection(image: Any, factor: int, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """function(f) of an image extended by reflection, without what came of the extension."""
-    f = tf.convert_to_tensor(image)
-    if f.shape.rank != 4 or not f.dtype.is_floating:
-        raise ValueError(f"image: expected float [N, h, w, C], got {f.dtype.name} {f.shape}")
-    if 0 in f.shape[:3]:
-        raise ValueError(f"image: expected pixels, got {f.shape}")
-    if tf.executing_eagerly() and not bool(tf.reduce_all(tf.math.is_finite(f))):
-        raise ValueError("image: expected finite values, got NaN or infinity")
-    sizes = tf.shape(f)[1:3]
-    margins = tf.minimum(MARGIN, sizes)
-    around = tf.concat([[[0, 0]], tf.stack([margins, margins], axis=1), [[0, 0]]], axis=0)
-    u = function(tf.ensure_shape(tf.pad(f, around, "SYMMETRIC"), [f.shape[0], None, None, f.shape[3]]))
-    (top, left), (height, width) = tf.unstack(factor * margins), tf.unstack(factor * sizes)
-    u = u[:, top : top + height, left : left + width]
-    return tf.ensure_shape(u, [f.shape[0], *(s and factor * s for s in f.shape[1:3]), f.shape[3]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,7 +163,57 @@ def paper(factor: int = 4, position: float | None = None) -> Upscaler:
     return Upscaler(sampling, "tv_flow_paper", 10, 0.35 * sampling.squared_norm)
 
 
-def export(upscaler: Upscaler, output: str | os.PathLike[str], *, portable: bool = False, channels: int = 1) -> None:
+@functools.lru_cache(maxsize=8)
+def _shipped(name: str) -> UpscaleModel:
+    with tf.init_scope():  # a graph that is being traced must not own the filters
+        return models.load_trained(name).model()
+
+
+def _same(a: Sampling, b: Sampling) -> bool:
+    alike = (a.factor, a.offset, a.kernel.shape) == (b.factor, b.offset, b.kernel.shape)
+    return alike and np.allclose(a.kernel, b.kernel, atol=1e-6)
+
+
+def load(model: str | os.PathLike[str], sampling: Sampling | None = None) -> UpscaleModel:
+    """Stages of BLADE that were trained to upscale, a function of images [N, h, w, 1 or 3] free of noise.
+
+    Args:
+      model: a pretrained model's name, such as "upscale_x2", or a folder that training wrote.
+      sampling: how the images come about; by default as the model's examples did.
+
+    Raises:
+      ValueError: for an unknown name, a model that was trained for something else, or a sampling that is not its own.
+    """
+    if str(model) in models.pretrained_names(TASK):
+        loaded = _shipped(str(model))
+    else:
+        trained = models.load_trained(model)
+        trained.check_task(TASK)
+        loaded = trained.model()
+    if sampling is not None and not _same(sampling, loaded.sampling):
+        raise ValueError(
+            f"sampling: expected factor {loaded.factor}, sigma {loaded.sigma:g} and position {loaded.position:g}, in "
+            f"high-resolution pixels, which {str(model)!r} was trained for, got factor {sampling.factor}, position "
+            f"{sampling.position[0]:g} and a kernel of {' x '.join(map(str, sampling.kernel.shape))} pixels"
+        )
+    return loaded
+
+
+def best(sampling: Sampling) -> Upscaler | UpscaleModel:
+    """What comes nearest to the truth on images free of noise: the pretrained stages for this sampling, where there are
+    any, else eq 4.7 with the default model.
+    """
+    loaded = (_shipped(name) for name in models.pretrained_names(TASK))
+    return next((model for model in loaded if _same(sampling, model.sampling)), Upscaler(sampling))
+
+
+def export(
+    upscaler: Upscaler | UpscaleModel,
+    output: str | os.PathLike[str],
+    *,
+    portable: bool = False,
+    channels: int = 1,
+) -> None:
     """Writes a SavedModel, float32 image [N, h, w, channels] -> output, with batch, height and width open.
 
     Args:
@@ -271,7 +228,9 @@ def export(upscaler: Upscaler, output: str | os.PathLike[str], *, portable: bool
     if channels not in (1, colour.CHANNELS):
         raise ValueError(f"channels: expected 1 or {colour.CHANNELS}, got {channels!r}")
     signature = [image_spec(channels)]
-    used = upscaler.evolution.gray if channels == 1 else upscaler.evolution.colour
+    used: Any = upscaler
+    if isinstance(upscaler, Upscaler):
+        used = upscaler.evolution.gray if channels == 1 else upscaler.evolution.colour
 
     def serve(image: tf.Tensor) -> dict[str, Any]:
         return {"output": upscaler(image)}

@@ -1,7 +1,8 @@
 """blade-upscale: image files at an integer multiple of their resolution.
 
     blade-upscale --input=PHOTOGRAPH.jpg --output=LARGE.png --factor=4
-    blade-upscale --input=FOLDER --output=FOLDER2 --weight=0.5
+    blade-upscale --input=FOLDER --output=FOLDER2 --factor=2
+    blade-upscale --input=NOISY.png --output=LARGE.png --weight=0.5
     blade-upscale --export=SAVED --factor=4 --channels=3
 
 PNG, JPEG and TIFF of 8 or 16 bits, gray or colour; alpha's pixels are repeated. A file that cannot be read does not
@@ -14,9 +15,10 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from blade_tf import colour, image_files, image_io
+from blade_tf import colour, image_files, image_io, models
 from blade_tf.apps import upscale
 from blade_tf.cli import common
+from blade_tf.upscaling import UpscaleModel
 
 _INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.")
 _OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.")
@@ -25,7 +27,11 @@ _PORTABLE = flags.DEFINE_bool("portable", False, "For --export: loads with Tenso
 _CHANNELS = flags.DEFINE_integer("channels", 1, "For --export: 1, gray, or 3.")
 _FACTOR = flags.DEFINE_integer("factor", 2, "How many times as high and wide: an integer of at least 2.")
 _MODEL = flags.DEFINE_string(
-    "model", upscale.DEFAULT_MODEL, "The regulariser: name of a pretrained model, or folder of a trained one."
+    "model",
+    None,
+    "Name of a pretrained model, or folder of a trained one: a regulariser, such as ced_convex, or stages that were "
+    "trained for the factor and the point spread function, such as upscale_x2. Default: such stages, if there are any "
+    f"and neither --steps, --weight nor --colour is given, else {upscale.DEFAULT_MODEL}.",
 )
 _SIGMA = flags.DEFINE_float("sigma", 0.4, "Standard deviation of the point spread function, in --sigma_in pixels.")
 _SIGMA_IN = flags.DEFINE_enum("sigma_in", "low", ["low", "high"], "--sigma is in low- or high-resolution pixels.")
@@ -34,7 +40,9 @@ _POSITION = flags.DEFINE_float(
     None,
     "High-resolution pixel on which the first low-resolution one sits; default: its block's centre, (factor - 1) / 2.",
 )
-_STEPS = flags.DEFINE_integer("steps", upscale.DEFAULT_STEPS, "Number of time steps.", lower_bound=0)
+_STEPS = flags.DEFINE_integer(
+    "steps", None, f"Number of time steps of a regulariser; default: {upscale.DEFAULT_STEPS}.", lower_bound=0
+)
 _WEIGHT = flags.DEFINE_float(
     "weight",
     None,
@@ -54,12 +62,21 @@ _PAPER = flags.DEFINE_bool(
 _BESIDE = flags.DEFINE_bool("beside", False, "Also write a picture of the result beside the input, NAME_beside.png.")
 
 
-def _upscaler() -> upscale.Upscaler:
+def _upscaler() -> upscale.Upscaler | UpscaleModel:
     if _PAPER.value:
         return upscale.paper(_FACTOR.value, _POSITION.value)
     sigma = _SIGMA.value * (_FACTOR.value if _SIGMA_IN.value == "low" else 1)
     sampling = upscale.gaussian(_FACTOR.value, sigma, _POSITION.value)
-    return upscale.Upscaler(sampling, _MODEL.value, _STEPS.value, _WEIGHT.value, _COLOUR.value)
+    given = {flag.name: flag.value for flag in (_STEPS, _WEIGHT, _COLOUR) if flag.value is not None}
+    if _MODEL.value is None and not given:
+        return upscale.best(sampling)
+    model = _MODEL.value or upscale.DEFAULT_MODEL
+    if models.load_trained(model).task != upscale.TASK:
+        steps = upscale.DEFAULT_STEPS if _STEPS.value is None else _STEPS.value
+        return upscale.Upscaler(sampling, model, steps, _WEIGHT.value, _COLOUR.value)
+    for name, value in given.items():
+        raise ValueError(f"{name}: expected none with --model={model}, which has stages of its own, got {value}")
+    return upscale.load(model, sampling)
 
 
 def _run() -> None:

@@ -16,7 +16,6 @@ import tensorflow as tf
 from blade_tf import config as config_lib
 from blade_tf import report
 from blade_tf.apps import resample
-from blade_tf.apps.interpolation import cubic, lanczos
 from blade_tf.compare import interpolation
 from blade_tf.compare.displaced import (
     BLUR,
@@ -34,6 +33,7 @@ from blade_tf.compare.displaced import (
 from blade_tf.compare.findings import Findings, Table
 from blade_tf.compare.restored import mean_scores, photographs
 from blade_tf.data.crops import training_crops
+from blade_tf.interpolation import cubic, lanczos
 
 __all__ = ["BICUBIC", "QUINTIC", "Method", "classical", "compare", "learned", "tune"]
 

@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from blade_tf import report
 from blade_tf.apps import upscale
-from blade_tf.apps.interpolation import cubic, interpolate
 from blade_tf.compare.findings import Findings, Table
 from blade_tf.compare.restored import mean_scores, photographs
+from blade_tf.interpolation import cubic, interpolate
 
 __all__ = [
     "PROBLEMS",
@@ -58,12 +58,15 @@ class Tuned:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A degradation: its title, the sampling, the parameters tuned for it, and its picture's name if it has one."""
+    """A degradation: its title, the sampling, the parameters tuned for it, its picture's name if it has one, and the
+    pretrained stages for it if there are any.
+    """
 
     title: str
     sampling: upscale.Sampling
     tuned: Tuned
     name: str | None = None
+    stages: str | None = None
 
 
 # By tune() on six of the training photographs, 384 x 288 from their centres.
@@ -115,7 +118,7 @@ def methods(problem: Problem) -> dict[str, Method]:
     sampling, tuned = problem.sampling, problem.tuned
     factor, position = sampling.factor, sampling.position
     paper = 0.35 * sampling.squared_norm
-    return {
+    found = {
         "bicubic, a = -0.5 (Pillow's)": _on_arrays(lambda f: interpolate(f, factor, position, cubic(-0.5), 2)),
         "bicubic, a = -0.75 (OpenCV's)": _on_arrays(lambda f: interpolate(f, factor, position, cubic(-0.75), 2)),
         "Lanczos-3": _on_arrays(lambda f: interpolate(f, factor, position)),
@@ -127,6 +130,9 @@ def methods(problem: Problem) -> dict[str, Method]:
         "eq 4.7, default": _on_arrays(upscale.Upscaler(sampling)),
         f"eq 4.7, {BEST_MODEL}, tuned": _on_arrays(upscale.Upscaler(sampling, BEST_MODEL, tuned.exact_steps)),
     }
+    if problem.stages:
+        found[problem.stages] = _on_arrays(upscale.load(problem.stages, sampling))
+    return found
 
 
 def _degraded(image: np.ndarray, sampling: upscale.Sampling) -> tuple[np.ndarray, np.ndarray]:

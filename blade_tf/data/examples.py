@@ -11,7 +11,7 @@ import numpy as np
 
 from blade_tf import config as config_lib
 from blade_tf import names, pdes
-from blade_tf.data import reference, resampling, restoration
+from blade_tf.data import reference, resampling, restoration, upscaling
 from blade_tf.data.crops import training_crops
 
 __all__ = ["EXAMPLES", "Examples", "of"]
@@ -65,6 +65,7 @@ EXAMPLES = {
         ("camera",), resampling.check, resampling.examples, turn=resampling.turned, finish=resampling.hops
     ),
     "restoration": Examples(("degradation",), restoration.check, restoration.examples, finish=restoration.add_noise),
+    "upscaling": Examples(("sampling",), upscaling.check, upscaling.examples, finish=upscaling.degraded),
 }
 
 

@@ -1,4 +1,4 @@
-"""What can be trained: evolution by an equation, resampling, restoration of a degradation."""
+"""What can be trained: evolution by an equation, resampling, restoration of a degradation, upscaling."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from blade_tf.tasks.evolution import EVOLUTION
 from blade_tf.tasks.resampling import RESAMPLING
 from blade_tf.tasks.restoration import RESTORATION
 from blade_tf.tasks.task import Task
+from blade_tf.tasks.upscaling import UPSCALING
 
 __all__ = ["EVOLUTION", "TASKS", "Task", "of"]
 
-TASKS = {"evolution": EVOLUTION, "resampling": RESAMPLING, "restoration": RESTORATION}
+TASKS = {"evolution": EVOLUTION, "resampling": RESAMPLING, "restoration": RESTORATION, "upscaling": UPSCALING}
 
 
 def of(config: ml_collections.ConfigDict) -> Task:

@@ -1,0 +1,125 @@
+"""How a low-resolution image comes about, A u = down(phi * u), and what undoes it up to the null space of A."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from blade_tf import arguments, operators
+
+__all__ = ["MARGIN", "Sampling", "gaussian", "within_reflection"]
+
+MARGIN = 8  # low-resolution pixels; the pseudo-inverse of the default PSF decays to 1e-5 in as many
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sampling:
+    """How a low-resolution image comes about: A u = subsample(factor, offset)(kernel * u).
+
+    Attributes:
+      factor: at least 2.
+      kernel: the point spread function phi in high-resolution pixels, [R, S] of sum 1, as of `operators.blur`.
+      offset: of the subsampling, in [0, factor).
+
+    Raises:
+      ValueError: for such a factor, kernel or offset.
+    """
+
+    factor: int
+    kernel: np.ndarray
+    offset: int
+
+    def __post_init__(self) -> None:
+        _check_factor(self.factor)
+        operators.subsample(self.factor, self.offset)
+        operators.blur(self.kernel)
+        if abs(np.sum(self.kernel) - 1) > 1e-6:
+            raise ValueError(f"kernel: expected a sum of 1, got {np.sum(self.kernel):g}")
+
+    @property
+    def position(self) -> tuple[float, float]:
+        """Where low-resolution pixel (0, 0) sits, (y, x) in high-resolution pixels: the middle of what it sees."""
+        places = [self.offset + (size - 1) // 2 - np.arange(size) for size in self.kernel.shape]
+        return float(places[0] @ self.kernel.sum(1)), float(places[1] @ self.kernel.sum(0))
+
+    @property
+    def squared_norm(self) -> float:
+        """||A||^2: see `operators.squared_norm`."""
+        return operators.squared_norm(self.kernel, self.factor)
+
+    def operator(self, border: str = "periodic") -> operators.Operator:
+        """A, on images whose sizes the factor divides."""
+        return operators.subsample(self.factor, self.offset) @ operators.blur(self.kernel, border)
+
+    def explaining(self, f: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+        """`u -> u + A^+ (f - A u)`: the image nearest to u that satisfies f = A u, borders being periodic."""
+        inverse = operators.pseudo_inverse(self.kernel, self.factor, self.offset)
+        operator = self.operator()
+        return lambda u: u + inverse(f - operator(u))
+
+
+def gaussian(factor: int, sigma: float, position: float | None = None) -> Sampling:
+    """A Gaussian point spread function, `phi[n] ~ exp(-(n - position)^2 / (2 sigma^2))` along y and x, of sum 1.
+
+    Args:
+      factor: at least 2.
+      sigma: standard deviation in high-resolution pixels: 0.4 low-resolution ones are 0.4 factor.
+      position: of low-resolution pixel k in high-resolution pixels, position + factor k, both along y and x. By
+        default (factor - 1) / 2, the centre of the block that it stands for, as image viewers and Pillow have it;
+        0 samples u[::factor, ::factor].
+
+    Raises:
+      ValueError: for a factor that is not an integer of at least 2, a sigma that is not positive, or a position outside
+        of [0, factor - 1].
+    """
+    factor = _check_factor(factor)
+    sigma = arguments.positive("sigma", sigma)
+    at = (factor - 1) / 2 if position is None else float(position)
+    if not 0 <= at <= factor - 1:
+        raise ValueError(f"position: expected a number in [0, {factor - 1}], got {position!r}")
+    radius = math.ceil(3 * sigma)
+    first, last = math.ceil(at - radius), math.floor(at + radius)
+    # A convolution's kernel runs against the pixels.
+    distances = (np.arange(last, first - 1, -1) - at) ** 2
+    weights = np.exp((distances.min() - distances) / (2 * sigma * sigma))
+    weights /= weights.sum()
+    return Sampling(factor, np.outer(weights, weights), last - (len(weights) - 1) // 2)
+
+
+def _check_factor(factor: Any) -> int:
+    if isinstance(factor, bool) or not isinstance(factor, numbers.Integral) or factor < 2:
+        raise ValueError(f"factor: expected an integer of at least 2, got {factor!r}")
+    return int(factor)
+
+
+def within_reflection(image: Any, factor: int, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """function(f) of an image extended by `MARGIN` pixels of its reflection, without what came of the extension.
+
+    Args:
+      image: f, float [N, h, w, C].
+      factor: of the resolutions.
+      function: from f to u [N, factor h, factor w, C].
+
+    Raises:
+      ValueError: an image that is not float [N, h, w, C], without pixels, or, outside of graphs, with NaN or infinity.
+    """
+    f = tf.convert_to_tensor(image)
+    if f.shape.rank != 4 or not f.dtype.is_floating:
+        raise ValueError(f"image: expected float [N, h, w, C], got {f.dtype.name} {f.shape}")
+    if 0 in f.shape[:3]:
+        raise ValueError(f"image: expected pixels, got {f.shape}")
+    if tf.executing_eagerly() and not bool(tf.reduce_all(tf.math.is_finite(f))):
+        raise ValueError("image: expected finite values, got NaN or infinity")
+    sizes = tf.shape(f)[1:3]
+    margins = tf.minimum(MARGIN, sizes)
+    around = tf.concat([[[0, 0]], tf.stack([margins, margins], axis=1), [[0, 0]]], axis=0)
+    u = function(tf.ensure_shape(tf.pad(f, around, "SYMMETRIC"), [f.shape[0], None, None, f.shape[3]]))
+    (top, left), (height, width) = tf.unstack(factor * margins), tf.unstack(factor * sizes)
+    u = u[:, top : top + height, left : left + width]
+    return tf.ensure_shape(u, [f.shape[0], *(s and factor * s for s in f.shape[1:3]), f.shape[3]])
