@@ -226,9 +226,10 @@ def upscaling() -> ml_collections.ConfigDict:
     c.data.crops_per_image = 1
 
     c.model = ml_collections.ConfigDict()
-    c.model.stages = 2
+    c.model.stages = 3
     c.model.footprint = (7, 7)
     c.model.selection = _selection()
+    c.model.selection.orientations = 16
     c.model.selection.rho = 1.5
 
     c.train = _train()

@@ -279,6 +279,15 @@ FLAT = np.zeros((1, 8, 8, 1), np.float32)
         (lambda: upscale.upscale(FLAT[:, :1, :1], upscale.gaussian(2, 4), still, 1.0), r"kernel: expected at most"),
         (lambda: upscale.Upscaler(SAMPLING, "ced_convx"), "model: unknown name .* did you mean 'ced_convex'"),
         (lambda: upscale.Upscaler(SAMPLING, "restoration"), "model: expected one that evolves images"),
+        (lambda: upscale.Upscaler(SAMPLING, "upscale_x2"), "model: expected one that evolves .* trained for upscaling"),
+        (lambda: upscale.load("upscale_x"), "model: unknown name .* did you mean 'upscale_x2'"),
+        (lambda: upscale.load("ced"), "model: expected one that upscales images, got 'ced', trained for evolution"),
+        (
+            lambda: upscale.load("upscale_x2", upscale.gaussian(3, 0.8)),
+            "sampling: expected factor 2, sigma 0.8 and position 0.5, .* 'upscale_x2' .* got factor 3, position 1 and",
+        ),
+        (lambda: upscale.load("upscale_x2", upscale.gaussian(2, 0.9)), "sampling: expected factor 2, sigma 0.8 and"),
+        (lambda: upscale.load("upscale_x2", upscale.gaussian(2, 0.8, 0)), "sampling: .* got factor 2, position 0 and"),
         (lambda: upscale.Upscaler(SAMPLING, steps=-1), "steps: expected a non-negative integer, got -1"),
         (lambda: upscale.Upscaler(SAMPLING, weight=2.5), "weight: expected less than 2, .* got 2.5"),
         (lambda: upscale.Upscaler(SAMPLING, way="lumma"), "colour: unknown way 'lumma', did you mean 'luma'"),
@@ -302,10 +311,17 @@ np.save(sys.argv[3], serve(image=tf.constant(np.load(sys.argv[2])))["output"])
 
 
 @pytest.mark.parametrize(
-    ("kind", "channels", "weight"), [("portable", 3, None), ("native", 1, 1.0), ("native", 1, None)]
+    ("kind", "channels", "upscaler"),
+    [
+        ("portable", 3, lambda: upscale.Upscaler(SAMPLING, "ced_convex", 3)),
+        ("native", 1, lambda: upscale.Upscaler(SAMPLING, "ced_convex", 3, 1.0)),
+        ("native", 1, lambda: upscale.Upscaler(SAMPLING, "ced_convex", 3)),
+        ("portable", 1, lambda: upscale.load("upscale_x2")),
+        ("native", 3, lambda: upscale.load("upscale_x2")),
+    ],
 )
-def test_a_fresh_process_computes_the_same(kind, channels, weight, tmp_path):
-    upscaler = upscale.Upscaler(upscale.gaussian(2, 0.8), "ced_convex", 3, weight)
+def test_a_fresh_process_computes_the_same(kind, channels, upscaler, tmp_path):
+    upscaler = upscaler()
     upscale.export(upscaler, tmp_path / "saved", portable=kind == "portable", channels=channels)
     f = photograph(15, 22, channels)
     np.save(tmp_path / "f.npy", f)
@@ -344,7 +360,7 @@ def test_the_program(program, tmp_path):
     assert outcome.err.splitlines()[-1].startswith(f"blade-upscale: {tmp_path}/in/broken.png: not a PNG")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"a.png", "a_beside.png", "b.tif", "b_beside.png"}
-    upscaler = upscale.Upscaler(upscale.gaussian(3, 1.2), steps=5)
+    upscaler = upscale.Upscaler(upscale.gaussian(3, 1.2), steps=5)  # --steps asks for a regulariser
     for name in ("a.png", "b.tif"):
         given, found = (image_io.read_image(tmp_path / folder / name) for folder in ("in", "out"))
         expected = image_io.quantize(upscaler(given.pixels[np.newaxis])[0].numpy(), given.bits)
@@ -372,6 +388,11 @@ def test_the_program_exports(program, tmp_path):
         (["--weight=2"], "weight: expected less than 2"),
         (["--position=-1"], "position: expected a number in [0, 1], got -1.0"),
         (["--model=cde"], "model: unknown name or path 'cde'"),
+        (["--model=restoration"], "model: expected one that evolves images, got 'restoration'"),
+        (["--model=upscale_x2", "--factor=4"], "sampling: expected factor 2, sigma 0.8"),
+        (["--model=upscale_x2", "--sigma=0.5"], "sampling: expected factor 2, sigma 0.8"),
+        (["--model=upscale_x2", "--steps=3"], "steps: expected none with --model=upscale_x2"),
+        (["--model=upscale_x2", "--colour=luma"], "colour: expected none with --model=upscale_x2"),
         (["--output="], "expected --input and --output, or --export, or all three"),
     ],
 )  # fmt: skip
@@ -382,6 +403,50 @@ def test_the_program_s_errors_are_one_line(flags, message, program, tmp_path):
     assert message in outcome.err
     assert len(outcome.err.splitlines()) == 1
     assert not (tmp_path / "b.png").exists()
+
+
+def inside(image):
+    return image[:, 8:-8, 8:-8]
+
+
+@pytest.mark.parametrize("name", models.pretrained_names("upscaling"))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_trained_stages_are_nearer_to_a_photograph_than_eq_47(name, channels):
+    model = upscale.load(name)
+    truth = photograph(48 * model.factor, 60 * model.factor, channels)
+    f = model.sampling.operator("replicate")(truth)
+    found = model(f)
+    others = [interpolate(f, model.factor, model.sampling.position), upscale.Upscaler(model.sampling)(f)]
+    psnr = [float(metrics.psnr(inside(u), inside(truth))[0]) for u in (found, *others)]
+    assert psnr[0] > psnr[1] + 0.5
+    assert psnr[0] > psnr[2]
+    seen = model.sampling.operator("replicate")(found)
+    np.testing.assert_allclose(inside(seen), inside(f), atol=1e-5)
+    np.testing.assert_allclose(model(0 * f + 0.7), 0.7, atol=1e-5)
+    np.testing.assert_array_equal(blade_tf.load_pretrained(name)(f), found)
+
+
+def test_the_best_is_what_was_trained_for_the_sampling():
+    for name in models.pretrained_names("upscaling"):
+        model = upscale.load(name)
+        assert upscale.best(upscale.gaussian(model.factor, model.sigma, model.position)) is model
+        assert upscale.load(name, model.sampling) is model
+    other = upscale.gaussian(2, 0.7)
+    assert upscale.best(other) == upscale.Upscaler(other)
+
+
+def test_the_program_takes_what_was_trained_for_the_sampling(program, tmp_path):
+    given = skimage.data.astronaut()[:20, 180:204]
+    write(tmp_path / "in.png", given)
+    for name, flags in (("default", []), ("named", ["--model=upscale_x2"]), ("other", ["--model=ced_convex"])):
+        outcome = program("upscale", f"--input={tmp_path / 'in.png'}", f"--output={tmp_path / name}.png", *flags)
+        assert outcome.status == 0, outcome.err
+    default, named, other = (image_io.read_image(tmp_path / f"{n}.png").pixels for n in ("default", "named", "other"))
+    f = image_io.read_image(tmp_path / "in.png").pixels[np.newaxis]
+    expected = np.clip(upscale.load("upscale_x2")(f)[0], 0, 1)
+    assert np.mean(np.abs(default - expected) > 1 / 255) < 0.01
+    np.testing.assert_array_equal(default, named)
+    assert np.abs(default - other).max() > 0.02
 
 
 @pytest.mark.parametrize("model", ["ced_convex", "tv_flow_paper"])

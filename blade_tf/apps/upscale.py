@@ -191,10 +191,11 @@ def load(model: str | os.PathLike[str], sampling: Sampling | None = None) -> Ups
         trained.check_task(TASK)
         loaded = trained.model()
     if sampling is not None and not _same(sampling, loaded.sampling):
+        position, size = abs(round(sampling.position[0], 9)), " x ".join(map(str, sampling.kernel.shape))
         raise ValueError(
             f"sampling: expected factor {loaded.factor}, sigma {loaded.sigma:g} and position {loaded.position:g}, in "
             f"high-resolution pixels, which {str(model)!r} was trained for, got factor {sampling.factor}, position "
-            f"{sampling.position[0]:g} and a kernel of {' x '.join(map(str, sampling.kernel.shape))} pixels"
+            f"{position:g} and a kernel of {size} pixels"
         )
     return loaded
 

@@ -75,8 +75,11 @@ PROBLEMS = (
     Problem("x2, PSF 0.4 high-resolution px", upscale.gaussian(2, 0.4, 0), Tuned(1, 10, 1.5, 10)),
     Problem("x4, PSF 0.4 low-resolution px", upscale.gaussian(4, 1.6), Tuned(16, 40, 1.5, 40), "x4"),
     Problem("x3, PSF 0.4 low-resolution px", upscale.gaussian(3, 1.2), Tuned(16, 40, 1.5, 40)),
-    Problem("x2, PSF 0.4 low-resolution px", upscale.gaussian(2, 0.8), Tuned(16, 40, 1.5, 40)),
+    Problem("x2, PSF 0.4 low-resolution px", upscale.gaussian(2, 0.8), Tuned(16, 40, 1.5, 40), None, "upscale_x2"),
 )
+STAGES = {
+    "upscale_x2": "by 2, the point spread function a Gaussian of 0.4 low-resolution pixels",
+}
 # What `tune` chooses from.
 BACK_PROJECTIONS = (0, 1, 2, 4, 8, 16)
 STEPS = (5, 10, 20, 40)
@@ -227,4 +230,9 @@ def compare(images: str | os.PathLike[str]) -> Findings:
     shown = found.get(PHOTOGRAPH, next(iter(found.values())))
     pictures = {problem.name: _picture(shown, problem) for problem in PROBLEMS if problem.name}
     command = "blade-compare --application=upscale --images=FOLDER --output=FOLDER"
-    return Findings("upscale", "Upscaling", command, [*tables, times()], numbers, pictures)
+    uses = {
+        name: f'`blade_tf.apps.upscale.load("{name}")`, or `blade-upscale --model={name}`: upscales images that are '
+        f"free of noise {what}. The results explain the image, f = A u."
+        for name, what in STAGES.items()
+    }
+    return Findings("upscale", "Upscaling", command, [*tables, times()], numbers, pictures, uses=uses)

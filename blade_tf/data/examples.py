@@ -65,7 +65,7 @@ EXAMPLES = {
         ("camera",), resampling.check, resampling.examples, turn=resampling.turned, finish=resampling.hops
     ),
     "restoration": Examples(("degradation",), restoration.check, restoration.examples, finish=restoration.add_noise),
-    "upscaling": Examples(("sampling",), upscaling.check, upscaling.examples, finish=upscaling.degraded),
+    "upscaling": Examples((), upscaling.check, upscaling.examples, finish=upscaling.degraded),
 }
 
 

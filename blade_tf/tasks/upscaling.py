@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -50,12 +51,12 @@ def _given(data: records.RecordReader, config: ml_collections.ConfigDict) -> lis
 def _start(data: records.RecordReader, config: ml_collections.ConfigDict) -> Start:
     """Stage by stage, the filters whose outcome is nearest to the truth; thresholds at quantiles of the states."""
     factor, footprint = config.sampling.factor, tuple(config.model.footprint)
-    position = upscaling.sampling(config).position
+    sampling = config.sampling
     spec: dict[str, Any] = {
         "task": "upscaling",
         "factor": factor,
-        "sigma": factor * config.sampling.blur,
-        "position": position[0],
+        "sigma": factor * sampling.blur,
+        "position": sampling.position * (factor - 1),
         "selections": [],
         "footprint": list(footprint),
     }
@@ -63,6 +64,7 @@ def _start(data: records.RecordReader, config: ml_collections.ConfigDict) -> Sta
     border = factor * MARGIN + BORDER
     inside = (0, slice(border, -border), slice(border, -border))
     given = _given(data, config)
+    position = upscaling.sampling(config).position
     states = [interpolate(f, factor, position).numpy() for f, _ in given]
     arrays: dict[str, np.ndarray] = {}
     for k in range(config.model.stages):
@@ -83,8 +85,10 @@ def _start(data: records.RecordReader, config: ml_collections.ConfigDict) -> Sta
         whitening = basis @ equations.whitening(config.train.whitening_ridge)
         arrays[f"least_squares/stage_{k}"] = (equations.solve(config.train.ridge) @ basis.T).reshape(-1, *footprint)
         arrays[f"whitening/stage_{k}"] = size * whitening
-        models.set_bank(model, {key: arrays[f"least_squares/{key}"] for key in model.bank})
-        states = [model.stage(k, tf.constant(u), f).numpy() for u, (f, _) in zip(states, given, strict=True)]
+        if k + 1 < config.model.stages:
+            models.set_bank(model, {key: arrays[f"least_squares/{key}"] for key in model.bank})
+            stage = tf.function(functools.partial(model.stage, k))
+            states = [stage(tf.constant(u), f).numpy() for u, (f, _) in zip(states, given, strict=True)]
     return Start(spec, {key: np.asarray(value, np.float32) for key, value in arrays.items()})
 
 
