@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +35,7 @@ class Sampling:
     offset: int
 
     def __post_init__(self) -> None:
-        _check_factor(self.factor)
+        arguments.count("factor", self.factor, 2)
         operators.subsample(self.factor, self.offset)
         operators.blur(self.kernel)
         if abs(np.sum(self.kernel) - 1) > 1e-6:
@@ -78,7 +77,7 @@ def gaussian(factor: int, sigma: float, position: float | None = None) -> Sampli
       ValueError: for a factor that is not an integer of at least 2, a sigma that is not positive, or a position outside
         of [0, factor - 1].
     """
-    factor = _check_factor(factor)
+    factor = arguments.count("factor", factor, 2)
     sigma = arguments.positive("sigma", sigma)
     at = (factor - 1) / 2 if position is None else float(position)
     if not 0 <= at <= factor - 1:
@@ -90,12 +89,6 @@ def gaussian(factor: int, sigma: float, position: float | None = None) -> Sampli
     weights = np.exp((distances.min() - distances) / (2 * sigma * sigma))
     weights /= weights.sum()
     return Sampling(factor, np.outer(weights, weights), last - (len(weights) - 1) // 2)
-
-
-def _check_factor(factor: Any) -> int:
-    if isinstance(factor, bool) or not isinstance(factor, numbers.Integral) or factor < 2:
-        raise ValueError(f"factor: expected an integer of at least 2, got {factor!r}")
-    return int(factor)
 
 
 def within_reflection(image: Any, factor: int, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:

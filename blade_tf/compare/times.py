@@ -43,6 +43,7 @@ def _calls(image: np.ndarray) -> dict[tuple[str, str], Callable[[], Any]]:
         ("upscaling", "`Upscaler(gaussian(2, 0.8))(half the size)`"): lambda: upscalers[2](small),
         ("upscaling", "`Upscaler(gaussian(2, 0.8))(image)`"): lambda: upscalers[2](image),
         ("upscaling", "`Upscaler(gaussian(4, 1.6))(image)`"): lambda: upscalers[4](image),
+        ("upscaling by stages", '`load("upscale_x2")(image)`'): lambda: upscale.load("upscale_x2")(image),
     }
 
 
