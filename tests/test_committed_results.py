@@ -40,7 +40,7 @@ def comparisons():
 @pytest.mark.usefixtures("results")
 def test_the_cards_of_applications_hold_their_comparisons_figures():
     uses = {name: record for record in comparisons().values() for name in record.get("uses", ())}
-    assert uses.keys() >= set(models.pretrained_names("resampling"))
+    assert uses.keys() >= {*models.pretrained_names("resampling"), *models.pretrained_names("upscaling")}
     for name, record in uses.items():
         found = (models.PRETRAINED / name / "README.md").read_text()
         assert found == compare.card(models.load_trained(name), record)

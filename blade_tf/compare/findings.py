@@ -73,7 +73,8 @@ def card(trained: models.Trained, record: dict[str, Any]) -> str:
     chosen = trained.spec.get("selection") or trained.spec["selections"]
     stages = f"{len(chosen)} stages, each by " if isinstance(chosen, list) else ""
     footprints = [trained.spec[key] for key in ("footprint", "residual_footprint") if key in trained.spec]
-    crops = f"{config['data']['crops_per_image']} crops of {config['data']['crop']} x {config['data']['crop']}"
+    count, side = config["data"]["crops_per_image"], config["data"]["crop"]
+    crops = f"{count} crop{'' if count == 1 else 's'} of {side} x {side}"
     points = [
         f"**Use**: {record['uses'][trained.name]}",
         f"**Selection**: {stages}{selection.described(chosen[0] if stages else chosen)}; footprint "

@@ -29,6 +29,7 @@ __all__ = [
     "methods",
     "times",
     "tune",
+    "uses",
 ]
 
 CROP = 8
@@ -77,9 +78,6 @@ PROBLEMS = (
     Problem("x3, PSF 0.4 low-resolution px", upscale.gaussian(3, 1.2), Tuned(16, 40, 1.5, 40)),
     Problem("x2, PSF 0.4 low-resolution px", upscale.gaussian(2, 0.8), Tuned(16, 40, 1.5, 40), None, "upscale_x2"),
 )
-STAGES = {
-    "upscale_x2": "by 2, the point spread function a Gaussian of 0.4 low-resolution pixels",
-}
 # What `tune` chooses from.
 BACK_PROJECTIONS = (0, 1, 2, 4, 8, 16)
 STEPS = (5, 10, 20, 40)
@@ -214,6 +212,20 @@ def times() -> Table:
     return Table("Time", text, columns, rows)
 
 
+def uses() -> dict[str, str]:
+    """The pretrained stages of `PROBLEMS`, each with what it is and how it is used, Markdown."""
+    found = {}
+    for problem in PROBLEMS:
+        if problem.stages:
+            model = upscale.load(problem.stages)
+            flags = f"--factor={model.factor} --sigma={model.sigma:g} --sigma_in=high --position={model.position:g}"
+            found[problem.stages] = (
+                f"stages of BLADE that upscale images free of noise: {problem.title}. Results explain f. "
+                f'`blade_tf.apps.upscale.load("{problem.stages}")`, or `blade-upscale {flags}`.'
+            )
+    return found
+
+
 def compare(images: str | os.PathLike[str]) -> Findings:
     """Each of `PROBLEMS` by each method on a folder's photographs.
 
@@ -230,9 +242,4 @@ def compare(images: str | os.PathLike[str]) -> Findings:
     shown = found.get(PHOTOGRAPH, next(iter(found.values())))
     pictures = {problem.name: _picture(shown, problem) for problem in PROBLEMS if problem.name}
     command = "blade-compare --application=upscale --images=FOLDER --output=FOLDER"
-    uses = {
-        name: f'`blade_tf.apps.upscale.load("{name}")`, or `blade-upscale --model={name}`: upscales images that are '
-        f"free of noise {what}. The results explain the image, f = A u."
-        for name, what in STAGES.items()
-    }
-    return Findings("upscale", "Upscaling", command, [*tables, times()], numbers, pictures, uses=uses)
+    return Findings("upscale", "Upscaling", command, [*tables, times()], numbers, pictures, uses=uses())
