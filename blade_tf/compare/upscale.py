@@ -77,7 +77,7 @@ PROBLEMS = (
         "x2, PSF 0.4 high-resolution px", upscale.gaussian(2, 0.4, 0), Tuned(1, 10, 1.5, 10), None, "upscale_x2_aliased"
     ),
     Problem("x4, PSF 0.4 low-resolution px", upscale.gaussian(4, 1.6), Tuned(16, 40, 1.5, 40), "x4"),
-    Problem("x3, PSF 0.4 low-resolution px", upscale.gaussian(3, 1.2), Tuned(16, 40, 1.5, 40)),
+    Problem("x3, PSF 0.4 low-resolution px", upscale.gaussian(3, 1.2), Tuned(16, 40, 1.5, 40), None, "upscale_x3"),
     Problem("x2, PSF 0.4 low-resolution px", upscale.gaussian(2, 0.8), Tuned(16, 40, 1.5, 40), None, "upscale_x2"),
 )
 # What `tune` chooses from.
