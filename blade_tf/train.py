@@ -208,7 +208,8 @@ def _train(
         trainer.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
         trainer.follow()
     first = int(trainer.step.numpy())
-    summaries = Summaries(path / "events", trainer.model, trainer.task.pair, opened.validation)
+    task = trainer.task
+    summaries = Summaries(path / "events", trainer.model, task.pair, task.inputs, opened.validation)
 
     def diverged(what: str, step: int) -> DivergedError:
         kept = (

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import colour, models, operators, ops
+from blade_tf import colour, models, operators
 from blade_tf import export as export_lib
 from blade_tf import image as image_lib
 from blade_tf.apps.noise import estimate_noise, noise_level
-from blade_tf.apps.restoration import STEPS, balance, restore
+from blade_tf.apps.restoration import STEPS, balance, image_batch, restore
 
 __all__ = ["PAPER", "Settings", "deblur", "export", "fill", "inpainting", "regulariser", "tuned"]
 
@@ -135,7 +135,7 @@ def fill(f: Any, known: Any) -> tf.Tensor:
       f: float [N, H, W, C]; what is unknown may be NaN.
       known: 1 or True where a pixel is known, what broadcasts to f.
     """
-    f = ops.image_tensor(f)
+    f = image_batch(f)
     there = tf.broadcast_to(tf.cast(known, f.dtype), tf.shape(f))
     seen = tf.where(there > 0, f, tf.zeros_like(f))
     u = tf.math.divide_no_nan(*(tf.reduce_sum(t, [1, 2], keepdims=True) for t in (seen, there))) + tf.zeros_like(f)
@@ -174,11 +174,11 @@ def deblur(
       u, of the image's shape; values are not clipped.
 
     Raises:
-      ValueError: an image with NaN in what is known; a mask of other values than 0 and 1 or without any known pixel; a
-        noise level that is negative, or that no place of the image gives; and as `restore`, `balance` and
-        `blade_tf.operators.blur`.
+      ValueError: no image; an image with NaN in what is known; a mask of other values than 0 and 1 or without any
+        known pixel; a noise level that is negative, or that no place of the image gives; and as `restore`, `balance`
+        and `blade_tf.operators.blur`.
     """
-    f = ops.image_tensor(image)
+    f = image_batch(image)
     noise = _levels(noise, f)
     operator, start = operators.identity() if kernel is None else operators.blur(kernel), None
     if known is not None:

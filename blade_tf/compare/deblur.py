@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tqdm
 from skimage import restoration as skimage_restoration
 
 from blade_tf import image as image_lib
-from blade_tf import image_io, report
+from blade_tf import image_io, metrics, report
 from blade_tf.apps import deblur, kernels, stages
 from blade_tf.compare import deblur_peers as peers
 from blade_tf.compare.degraded import Problem, Problems, degraded, masked
@@ -285,61 +287,65 @@ def _training(folder: str | os.PathLike[str], side: int = 192) -> list[np.ndarra
     return crops
 
 
+def _mean_psnr(method: Method, problems: Problems) -> float:
+    return float(np.mean([metrics.psnr(truth[np.newaxis], method(f)[np.newaxis])[0] for f, truth in problems]))
+
+
 def _search(
     make: Callable[..., Method], start: Sequence[float], problems: Problems, most: float = math.inf
 ) -> list[float]:
     """Coordinate search, by factors 1.5 and 1.15, for the numbers of the highest mean PSNR, the last at most `most`."""
-    known: dict[tuple[float, ...], float] = {}
 
-    def score(numbers: Sequence[float]) -> float:
-        key = tuple(numbers)
-        if key not in known:
-            value = (
-                mean_scores({"method": make(*key)}, problems)["method"][:, 0].mean() if key[-1] <= most else math.nan
-            )
-            known[key] = value if math.isfinite(value) else -math.inf
-        return known[key]
+    @functools.cache
+    def score(*numbers: float) -> float:
+        value = _mean_psnr(make(*numbers), problems) if numbers[-1] <= most else math.nan
+        return value if math.isfinite(value) else -math.inf
 
     best = list(start)
     for factor in (1.5, 1.15):
         improved = True
         while improved:
             moves = [[*best[:i], v * q, *best[i + 1 :]] for i, v in enumerate(best) for q in (factor, 1 / factor)]
-            candidate = max(moves, key=score)
-            improved = score(candidate) > score(best) + 0.005
+            candidate = max(moves, key=lambda move: score(*move))
+            improved = score(*candidate) > score(*best) + 0.005
             best = candidate if improved else best
     return [float(f"{value:.3g}") for value in best]
 
 
-def tune(images: str | os.PathLike[str]) -> dict[str, Any]:
-    """The constants of this module and of `blade_tf.apps.deblur`, found again on a folder of training photographs."""
-    truths = _training(images)
+def _searches(truths: Sequence[np.ndarray]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What `tune` finds, by name."""
+
+    def search(*arguments: Any) -> Callable[[], list[float]]:
+        return functools.partial(_search, *arguments)
+
     blurred = degraded(truths, NOISE, BLUR)
-    found: dict[str, Any] = {
-        "WIENER": _search(lambda w: _plane(peers.wiener, BLUR, w), [WIENER], blurred),
-        "WIENER_SKIMAGE": _search(_wiener, [WIENER_SKIMAGE], blurred),
-        "RICHARDSON_LUCY": max(
-            range(1, 16),
-            key=lambda n: mean_scores({"method": _richardson_lucy(n)}, blurred)["method"][:, 0].mean(),
-        ),
-        "TOTAL_VARIATION": _search(lambda w: _plane(peers.total_variation, BLUR, w), [TOTAL_VARIATION], blurred),
-    }
+    yield "WIENER", search(lambda w: _plane(peers.wiener, BLUR, w), [WIENER], blurred)
+    yield "WIENER_SKIMAGE", search(_wiener, [WIENER_SKIMAGE], blurred)
+    yield (
+        "RICHARDSON_LUCY",
+        lambda: max(range(1, 16), key=lambda n: _mean_psnr(_richardson_lucy(n), blurred)),
+    )
+    yield "TOTAL_VARIATION", search(lambda w: _plane(peers.total_variation, BLUR, w), [TOTAL_VARIATION], blurred)
     for name, numbers in REFERENCES.items():
-        found[f"REFERENCES {name}"] = _search(
-            lambda pace, pull, name=name: _plane(peers.pde, name, BLUR, pace, pull), numbers, blurred, 1.9
-        )
+        make = functools.partial(_plane, peers.pde, name, BLUR)
+        yield f"REFERENCES {name}", search(make, numbers, blurred, deblur.STABLE)
     for level, chambolle, nl_means in zip(LEVELS, CHAMBOLLE, NL_MEANS, strict=True):
         noisy = degraded(truths, level / 255)
         for name, number in (("denoise_tv_chambolle", chambolle), ("denoise_nl_means", nl_means)):
-            found[f"{name} {level}"] = _search(
-                lambda h, name=name, level=level: _denoising(level, h, h)[name], [number], noisy
+            yield (
+                f"{name} {level}",
+                search(lambda h, name=name, level=level: _denoising(level, h, h)[name], [number], noisy),
             )
     for name, numbers in MODELS.items():
-        found[f"MODELS {name}"] = _search(lambda *n, name=name: _by_model(name, *n), numbers, blurred, 1.9)
+        yield f"MODELS {name}", search(functools.partial(_by_model, name), numbers, blurred, deblur.STABLE)
     for (name, blurs), (paces, pulls) in deblur.TUNED.items():
         for noise, *start in zip(deblur.NOISES, paces, pulls, strict=True):
             problems = degraded(truths, noise / 255, BLUR if blurs else None)
-            found[f"TUNED {name} {blurs} {noise:g}"] = _search(
-                lambda *n, name=name: _by_model(name, *n), start, problems, 1.9
-            )
-    return found
+            make = functools.partial(_by_model, name)
+            yield f"TUNED {name} {blurs} {noise:g}", search(make, start, problems, deblur.STABLE)
+
+
+def tune(images: str | os.PathLike[str]) -> dict[str, Any]:
+    """The constants of this module and of `blade_tf.apps.deblur`, found again on a folder of training photographs."""
+    searches = list(_searches(_training(images)))
+    return {name: find() for name, find in tqdm.tqdm(searches, desc="tune", unit="search")}
