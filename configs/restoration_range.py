@@ -14,10 +14,12 @@ def get_config() -> ml_collections.ConfigDict:
     c = config_lib.restoration()
     c.name = "restoration_range"
     c.degradation.blur = (0.0, 1.6)
-    c.degradation.noise = (1 / 255, 10 / 255)
+    c.degradation.noise = (1 / 255, 20 / 255)
     c.data.crops_per_image = 12
     c.model.knots = (0.0, 0.4, 0.8, 1.6)
     # Strength relative to the noise says more here than orientation.
     c.model.selection.orientations = 8
     c.model.selection.strength_quantiles = (0.12, 0.25, 0.37, 0.5, 0.62, 0.74, 0.85, 0.94)
+    c.train.steps = 5000
+    c.train.learning_rate = 1e-3
     return c

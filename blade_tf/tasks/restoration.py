@@ -177,4 +177,4 @@ def _pair(model: RestorationModel, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
     return found, tf.repeat(batch[:, 1:2], found.shape[1], axis=1)
 
 
-RESTORATION = Task(_check, _start, _pair, _inputs, last_alone=True)
+RESTORATION = Task(_check, _start, _pair, _inputs, last_alone=True, keeps_start=False)

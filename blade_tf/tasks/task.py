@@ -12,14 +12,14 @@ import tensorflow as tf
 from blade_tf.data import batches, records
 from blade_tf.start import Start
 
-__all__ = ["Task", "first_frame"]
+__all__ = ["Task"]
 
 
 def _no_rivals(_data: batches.Data, _config: ml_collections.ConfigDict) -> dict[str, Any]:
     return {}
 
 
-def first_frame(_model: Any, batch: tf.Tensor) -> tf.Tensor:
+def _first_frame(_model: Any, batch: tf.Tensor) -> tf.Tensor:
     """What most models are given: [B, F, H, W, C] -> [B, H, W, C]."""
     return batch[:, 0]
 
@@ -38,12 +38,14 @@ class Task:
         [B, P, H, W, 1 or 3], possibly without the windows' borders; the last of P is the one that counts.
       inputs: from a model and a batch of examples to what the model's selections are about.
       last_alone: the loss is about the last of the P predictions, not about all.
+      keeps_start: a trained model keeps its least-squares weights too, which `blade-evaluate` shows beside the others.
       rivals: what else has been tuned on the validation examples, for the record.
     """
 
     check: Callable[[ml_collections.ConfigDict], Any]
     start: Callable[[records.RecordReader, ml_collections.ConfigDict], Start]
     pair: Callable[[Any, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-    inputs: Callable[[Any, tf.Tensor], Any] = first_frame
+    inputs: Callable[[Any, tf.Tensor], Any] = _first_frame
     last_alone: bool = False
+    keeps_start: bool = True
     rivals: Callable[[batches.Data, ml_collections.ConfigDict], dict[str, Any]] = _no_rivals
