@@ -15,6 +15,7 @@ from blade_tf import config as config_lib
 from blade_tf import image as image_lib
 from blade_tf import metrics, models, tasks, train
 from blade_tf.apps import stages
+from blade_tf.apps.noise import estimate_noise
 from blade_tf.data import batches, examples, prepare
 from blade_tf.restoration import RestorationModel, knot_weights
 
@@ -398,17 +399,62 @@ def test_a_fresh_process_computes_the_same(portable, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), random_model()(image), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["restoration", "restoration_range"])
-def test_the_shipped_models_restore_a_photograph(name):
+@pytest.mark.parametrize("portable", [False, True])
+def test_a_fresh_process_is_told_the_degradation(portable, tmp_path):
+    f = np.random.default_rng(0).random((2, 19, 23, 3)).astype(np.float32)
+    blur, sigma = np.float32([0.7, 1.5]), np.float32([0.02, 0.05])
+    np.savez(tmp_path / "given.npz", image=f, blur=blur, noise=sigma)
+    stages.export(tmp_path / "saved", told_model(), portable=portable, channels=3)
+    script = (
+        f"{'' if portable else 'import blade_tf'}\n"
+        "import numpy as np, sys, tensorflow as tf\n"
+        "given = {key: tf.constant(value) for key, value in np.load('given.npz').items()}\n"
+        "signatures = tf.saved_model.load('saved').signatures\n"
+        "told = signatures['restore'](**given)['output']\n"
+        "del given['noise']\n"
+        "np.savez('found.npz', told=told, **signatures['serving_default'](**given))\n"
+        f"assert ('blade_tf' in sys.modules) is {not portable}\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(blade_tf.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = np.load(tmp_path / "found.npz")
+    np.testing.assert_allclose(found["told"], stages.restore(f, told_model(), blur, sigma), atol=1e-5)
+    np.testing.assert_array_equal(found["noise"], np.float32([0.1, 0.1]))  # estimated at more, trained for no more
+    np.testing.assert_allclose(found["output"], stages.restore(f, told_model(), blur), atol=1e-5)
+
+
+def test_noise_that_is_not_stated_is_estimated():
+    model, f = told_model(), 0.5 + 0.03 * np.random.default_rng(0).standard_normal((2, 40, 50, 1)).astype(np.float32)
+    level = estimate_noise(f)
+    np.testing.assert_allclose(level, 0.03, rtol=0.1)
+    np.testing.assert_array_equal(stages.restore(f, model, 1.0), stages.restore(f, model, 1.0, level))
+    np.testing.assert_array_equal(stages.restore(0.01 * f, model, 1.0), stages.restore(0.01 * f, model, 1.0, 0.01))
+
+
+@pytest.mark.parametrize("sigma", [2, 5, 15])
+@pytest.mark.parametrize("blur", [0.0, 0.5, 1.1, 1.6])
+def test_the_range_gains_everywhere_in_it(blur, sigma):
+    truth = skimage.data.camera()[100:228, 180:308].astype(np.float32)[np.newaxis, :, :, np.newaxis] / 255
+    noise = np.random.default_rng(0).normal(0, sigma / 255, truth.shape).astype(np.float32)
+    f = image_lib.gaussian_smooth(truth, blur).numpy() + noise
+    found = stages.restore(f, "restoration_range", blur, sigma / 255)
+    assert float(metrics.psnr(found, truth)[0]) > float(metrics.psnr(f, truth)[0]) + 0.5
+
+
+@pytest.mark.parametrize(("name", "told"), [("restoration", ()), ("restoration_range", (1.0, 5 / 255))])
+def test_the_shipped_models_restore_a_photograph(name, told):
     """In colour too, and any state of it stays finite."""
     truth = skimage.data.astronaut()[100:228, 150:278].astype(np.float32)[np.newaxis] / 255
     sharp = image_lib.gaussian_smooth(truth, 1.0).numpy()
     noisy = sharp + np.random.default_rng(0).normal(0, 5 / 255, sharp.shape).astype(np.float32)
-    gain = float(metrics.psnr(stages.restore(noisy, name), truth)[0] - metrics.psnr(noisy, truth)[0])
+    gain = float(metrics.psnr(stages.restore(noisy, name, *told), truth)[0] - metrics.psnr(noisy, truth)[0])
     assert gain > 2.5
     assert name in blade_tf.pretrained_names("restoration")
     assert name not in blade_tf.pretrained_names()
-    np.testing.assert_array_equal(blade_tf.load_pretrained(name)(noisy), stages.restore(noisy, stages.load(name)))
+    inputs = [noisy, tf.constant([told])] if told else noisy
+    found = stages.restore(noisy, stages.load(name), *told)
+    np.testing.assert_array_equal(blade_tf.load_pretrained(name)(inputs), found)
 
 
 def test_bad_input_is_refused():
@@ -422,3 +468,28 @@ def test_bad_input_is_refused():
         stages.restore(np.zeros([8, 8, 1], np.float32), random_model())
     with pytest.raises(ValueError, match="channels: expected at least 1, got 0"):
         stages.export("nowhere", random_model(), channels=0)
+
+
+@pytest.mark.parametrize(
+    ("blur", "noise", "message"),
+    [
+        (None, 0.02, r"blur: expected 0.5 px to 2 px, what the model was trained for, got 0 px"),
+        (2.1, 0.02, r"blur: expected 0.5 px to 2 px, what the model was trained for, got 2.1 px"),
+        (float("nan"), 0.02, r"blur: expected 0.5 px to 2 px, what the model was trained for, got nan px"),
+        (1.0, 0.0, r"noise: expected 2.55/255 to 25.5/255, what the model was trained for, got 0/255"),
+        (1.0, [0.02, 0.2], r"noise: expected 2.55/255 to 25.5/255, what the model was trained for, got 51/255"),
+        ([1.0, 1.0, 1.0], 0.02, r"blur: expected a number, or one for each image, \[2\], got \(3,\)"),
+        (1.0, tf.fill([1, 2], 0.02), r"noise: expected a number, or one for each image, \[2\], got \(1, 2\)"),
+    ],
+)
+def test_a_degradation_beyond_the_trained_one_is_refused(blur, noise, message):
+    with pytest.raises(ValueError, match=message):
+        stages.restore(np.zeros([2, 8, 8, 1], np.float32), told_model(), blur, noise)
+
+
+def test_a_model_of_one_degradation_is_told_none():
+    f = np.zeros([1, 8, 8, 1], np.float32)
+    with pytest.raises(ValueError, match="blur: expected none, as the model was trained for one degradation, got 1.0"):
+        stages.restore(f, random_model(), blur=1.0)
+    with pytest.raises(ValueError, match="noise: expected none, as the model was trained for one degradation, got 0.1"):
+        stages.restore(f, random_model(), noise=0.1)

@@ -46,11 +46,8 @@ def check_degradation(model: RestorationModel, blur: Any = None, noise: Any = No
         low, high = trained[0], trained[-1]
         inside = (values >= low * (1 - ROUNDING)) & (values <= high * (1 + ROUNDING))
         if not inside.all():
-            wrong = values[~inside][0] / unit
-            raise ValueError(
-                f"{name}: expected {low / unit:g} to {high / unit:g}{written}, what the model was trained for, got "
-                f"{wrong:g}{written}"
-            )
+            least, most, wrong = (f"{value / unit:g}{written}" for value in (low, high, values[~inside][0]))
+            raise ValueError(f"{name}: expected {least} to {most}, what the model was trained for, got {wrong}")
 
 
 def restore(
