@@ -20,6 +20,5 @@ def get_config() -> ml_collections.ConfigDict:
     # Strength relative to the noise says more here than orientation.
     c.model.selection.orientations = 8
     c.model.selection.strength_quantiles = (0.12, 0.25, 0.37, 0.5, 0.62, 0.74, 0.85, 0.94)
-    c.train.steps = 5000
-    c.train.learning_rate = 1e-3
+    c.train.steps = 16000
     return c
