@@ -35,6 +35,9 @@ def blade_align(reference: tf.Tensor, moving: tf.Tensor, levels: int, parameters
     Returns:
       float32 [N, H, W, 2] in pixels, along x first.
 
+    Raises:
+      tf.errors.InvalidArgumentError: for another rank, shapes that differ, or no pixel, natively.
+
     Source: Hasinoff et al., "Burst photography for high dynamic range and low-light imaging on mobile cameras", 2016,
       for the matching; Horn and Schunck, "Determining optical flow", 1981, for the sum.
     """

@@ -13,6 +13,18 @@ __all__ = ["AlignParameters", "blade_align"]
 Flow = tuple[tf.Tensor, tf.Tensor]  # along x, along y
 
 _PLANE = tf.TensorSpec([None, None, None], tf.float32)
+# Those of the native operation.
+_RANGES = {
+    "smoothness": (1e-12, 1e12),
+    "robust": (1e-12, 1e12),
+    "bias": (0, 1e12),
+    "radius": (0, 16),
+    "tile": (1, 32),
+    "matched": (0, 1000),
+    "sweeps": (1, 1000),
+    "acceleration": (0, 1),
+    "largest": (0, 1e12),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,18 +42,30 @@ class AlignParameters:
       sweeps: of the linear system of a step.
       acceleration: bound of the Jacobi sweeps' spectral radius that Chebyshev's recursion assumes.
       largest: px of a level that a step moves.
+
+    Raises:
+      ValueError: names what is out of range.
     """
 
-    smoothness: float = 2e-4
-    robust: float = 0.03
+    smoothness: float = 3e-4
+    robust: float = 0.02
     bias: float = 0.002
     radius: int = 2
     tile: int = 7
     matched: int = 2
     steps: tuple[int, int] = (2, 3)
-    sweeps: int = 10
-    acceleration: float = 0.98
+    sweeps: int = 16
+    acceleration: float = 0.998
     largest: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name}: expected a number in [{low:g}, {high:g}], got {getattr(self, name)!r}")
+        if self.tile % 2 == 0:
+            raise ValueError(f"tile: expected an odd number, got {self.tile}")
+        if len(self.steps) != 2 or min(self.steps) < 0:
+            raise ValueError(f"steps: expected two numbers of at least 0, got {self.steps!r}")
 
 
 @functools.cache
@@ -114,9 +138,7 @@ def _box(u: tf.Tensor, tile: int) -> tf.Tensor:
     return sum(high[:, k : k + h] for k in range(tile))
 
 
-def _matched(
-    parameters: AlignParameters, reference: tf.Tensor, moving: tf.Tensor, u: tf.Tensor, v: tf.Tensor
-) -> Flow:
+def _matched(parameters: AlignParameters, reference: tf.Tensor, moving: tf.Tensor, u: tf.Tensor, v: tf.Tensor) -> Flow:
     """The flow, moved at each pixel by the whole pixels with which the tile around it matches best; medians of that."""
     at = _window(_warped(moving, u, v)[0], parameters.radius)
     around = range(-parameters.radius, parameters.radius + 1)
@@ -148,7 +170,7 @@ def _linear(
     return xx, xy, yy, xx * u + xy * v - x * difference, xy * u + yy * v - y * difference
 
 
-def relaxation(acceleration: float, sweeps: int) -> list[float]:
+def _relaxation(acceleration: float, sweeps: int) -> list[float]:
     """The factors omega of Chebyshev's recursion, one a sweep."""
     omegas, share = [1.0], acceleration**2 / 2
     for _ in range(sweeps - 1):
@@ -170,7 +192,7 @@ def _step(parameters: AlignParameters, reference: tf.Tensor, moving: tf.Tensor, 
     right = tf.concat([own_u * r + other * s, other * r + own_v * s], 0)
     own, other = w * tf.concat([own_u, own_v], 0), w * tf.concat([other, other], 0)
     start = z = before = tf.concat([u, v], 0)
-    for omega in relaxation(parameters.acceleration, parameters.sweeps):
+    for omega in _relaxation(parameters.acceleration, parameters.sweeps):
         at = _window(z, 1)
         pulled = at(0, 1) + at(0, -1) + at(1, 0) + at(-1, 0)
         found = right + own * pulled + other * tf.concat(tf.split(pulled, 2)[::-1], 0)

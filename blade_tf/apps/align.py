@@ -15,11 +15,12 @@ import tensorflow as tf
 from blade_tf import align_ops, arguments
 from blade_tf import export as export_lib
 from blade_tf import image as image_lib
+from blade_tf.align_ops import AlignParameters
 
-__all__ = ["LEVELS", "PARAMETERS", "align", "export"]
+__all__ = ["LEVELS", "PARAMETERS", "AlignParameters", "align", "export"]
 
 LEVELS = 5  # the coarsest has a sixteenth of the resolution
-PARAMETERS = align_ops.AlignParameters()
+PARAMETERS = AlignParameters()
 
 
 def _gray(name: str, image: Any) -> tf.Tensor:
@@ -30,9 +31,7 @@ def _gray(name: str, image: Any) -> tf.Tensor:
     return image_lib.luma(image)[..., 0] if image.shape[3] == 3 else tf.reduce_mean(image, 3)
 
 
-def align(
-    reference: Any, moving: Any, levels: int = LEVELS, parameters: align_ops.AlignParameters = PARAMETERS
-) -> tf.Tensor:
+def align(reference: Any, moving: Any, levels: int = LEVELS, parameters: AlignParameters = PARAMETERS) -> tf.Tensor:
     """The optical flow from one image to another: `moving(x + flow(x))` shows what `reference(x)` does.
 
     `blade_tf.apps.resample.resample(moving, flow)` is then aligned with the reference. What is hidden in the moving
