@@ -49,13 +49,13 @@ class AlignParameters:
 
     smoothness: float = 3e-4
     robust: float = 0.02
-    bias: float = 0.002
+    bias: float = 0.003
     radius: int = 2
     tile: int = 7
     matched: int = 2
     steps: tuple[int, int] = (2, 3)
     sweeps: int = 16
-    acceleration: float = 0.998
+    acceleration: float = 0.99
     largest: float = 2.0
 
     def __post_init__(self) -> None:
@@ -176,7 +176,7 @@ def _relaxation(acceleration: float, sweeps: int) -> list[float]:
     for _ in range(sweeps - 1):
         omegas.append(1 / (1 - share))
         share = acceleration**2 / 4 * omegas[-1]
-    return omegas[:sweeps]
+    return omegas
 
 
 def _step(parameters: AlignParameters, reference: tf.Tensor, moving: tf.Tensor, u: tf.Tensor, v: tf.Tensor) -> Flow:
@@ -191,12 +191,16 @@ def _step(parameters: AlignParameters, reference: tf.Tensor, moving: tf.Tensor, 
     own_u, own_v, other = yy * inverse, xx * inverse, -(xy * inverse)
     right = tf.concat([own_u * r + other * s, other * r + own_v * s], 0)
     own, other = w * tf.concat([own_u, own_v], 0), w * tf.concat([other, other], 0)
-    start = z = before = tf.concat([u, v], 0)
-    for omega in _relaxation(parameters.acceleration, parameters.sweeps):
+    start = tf.concat([u, v], 0)
+    omegas = tf.constant(_relaxation(parameters.acceleration, parameters.sweeps))
+
+    def sweep(k: tf.Tensor, z: tf.Tensor, before: tf.Tensor) -> tuple[tf.Tensor, ...]:
         at = _window(z, 1)
         pulled = at(0, 1) + at(0, -1) + at(1, 0) + at(-1, 0)
         found = right + own * pulled + other * tf.concat(tf.split(pulled, 2)[::-1], 0)
-        z, before = before + omega * (found - before), z
+        return k + 1, before + omegas[k] * (found - before), z
+
+    z = tf.while_loop(lambda k, *_: k < parameters.sweeps, sweep, (tf.constant(0), start, start))[1]
     moved = tf.clip_by_value(z - start, -parameters.largest, parameters.largest)
     return _median(*tf.split(start + moved, 2))
 

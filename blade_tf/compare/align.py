@@ -27,7 +27,6 @@ EVERY = 4  # photograph is tuned on
 GRID: dict[str, tuple[float, ...]] = {
     "smoothness": (5e-5, 7e-5, 1e-4, 1.5e-4, 2e-4, 3e-4, 4e-4, 6e-4),
     "robust": (0.01, 0.015, 0.02, 0.03, 0.04, 0.06),
-    "acceleration": (0.96, 0.98, 0.99, 0.995, 0.998, 0.999),
     "bias": (0.001, 0.002, 0.003, 0.005, 0.01),
 }
 SHOWN = (OURS, "OpenCV DIS, medium", "OpenCV Farneback")
