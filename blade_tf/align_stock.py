@@ -47,9 +47,9 @@ class AlignParameters:
       ValueError: names what is out of range.
     """
 
-    smoothness: float = 3e-4
-    robust: float = 0.02
-    bias: float = 0.003
+    smoothness: float = 1e-4
+    robust: float = 0.03
+    bias: float = 0.005
     radius: int = 2
     tile: int = 7
     matched: int = 2
