@@ -9,10 +9,10 @@
 // The passes of alignment: coarse-to-fine optical flow by block matching and Gauss-Newton steps, so that
 // moving(x + flow(x)) shows what reference(x) does.
 //
-// Images are float [n, h, w]; a flow is two of them, along x and along y, `pixels()` apart. Rows [begin, end) are those
-// of the result, of all n images together; functions may run at the same time on disjoint ranges, and results depend
-// neither on them nor on the level. Images are extended by replicating their border pixels. Subnormal numbers count as
-// zero. What is not finite stays without harm: no access is out of bounds.
+// Images are float [n, h, w], of at least one pixel each; a flow is two of them, along x and along y, `pixels()` apart.
+// Rows [begin, end) are those of the result, of all n images together; functions may run at the same time on disjoint
+// ranges, and results depend neither on them nor on the level. Images are extended by replicating their border pixels.
+// Subnormal numbers count as zero. What is not finite stays without harm: no access is out of bounds.
 
 namespace blade {
 
