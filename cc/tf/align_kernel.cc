@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "cc/blade/align.h"
