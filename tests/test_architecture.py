@@ -14,7 +14,7 @@ LAYERS = [
     ["config", "flow_io", "image_io", "integrate", "losses", "metrics", "operators", "structure_tensor"],
     ["pdes", "report", "select_stock", "stock"],
     ["ops"],
-    ["layers", "select_ops"],
+    ["layers", "level_set_ops", "select_ops"],
     ["selection", "step_ops"],
     ["flux", "pair_ops"],
     ["flux_ops", "pairs"],
