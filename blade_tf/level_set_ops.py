@@ -94,7 +94,7 @@ def level_set_sums(phi: tf.Tensor, before: tf.Tensor, image: tf.Tensor) -> Level
     if not ops.uses_native():
         return _stock(phi, before, image)
     sums = native.library.blade_level_set_sums(phi=phi, before=before, image=image)
-    channels = tf.reshape(sums[:, 4:], [-1, tf.shape(image)[1], 3])
+    channels = tf.reshape(sums[:, 4:], [tf.shape(image)[0], tf.shape(image)[1], 3])
     return LevelSetSums(*tf.unstack(sums[:, :4], axis=1), *tf.unstack(channels, num=3, axis=2))
 
 

@@ -37,7 +37,7 @@ void LevelSetSums(const LevelSetShape& shape, const double* of_rows, double* sum
   }
 }
 
-#define BLADE_INSTANTIATE(F)                                                                                  \
+#define BLADE_INSTANTIATE(F)                                                                                     \
   template void LevelSetRowSums(const LevelSetShape&, SimdLevel, const F*, const F*, const F*, int64_t, int64_t, \
                                 double*);
 BLADE_INSTANTIATE(float)

@@ -16,9 +16,9 @@ struct LevelSetShape {
 };
 
 // For each of the rows [begin, end) of a level set phi, sums over its pixels: where phi > 0 the number of pixels; of
-// H(phi) = 1/2 + arctan(phi) / pi, to 3e-8; of its gradient's length, H'(phi) |grad phi| by central differences, borders
-// replicated; of (phi - before)^2; then for each channel of f where phi > 0; of H(phi) f; of H(phi) f^2. Taken in
-// an order that does not depend on the level. Writes row's sums to `sums` + row * shape.sums().
+// H(phi) = 1/2 + arctan(phi) / pi, to 3e-8; of its gradient's length, H'(phi) |grad phi| by central differences,
+// borders replicated; of (phi - before)^2; then for each channel of f where phi > 0; of H(phi) f; of H(phi) f^2. Taken
+// in an order that does not depend on the level. Writes row's sums to `sums` + row * shape.sums().
 template <typename F>
 void LevelSetRowSums(const LevelSetShape& shape, SimdLevel level, const F* phi, const F* before, const F* f,
                      int64_t begin, int64_t end, double* sums);

@@ -7,8 +7,8 @@
 
 namespace blade {
 
-// The inner loops of LevelSetRowSums over n pixels of a row. They add 16 floats or 8 doubles at a time at every level, so
-// that sums are the same at all of them.
+// The inner loops of LevelSetRowSums over n pixels of a row. They add 16 floats or 8 doubles at a time at every level,
+// so that sums are the same at all of them.
 template <typename F>
 struct LevelSetKernels {
   // The number of pixels, and the sums of H, of the length and of the change's square. `here` and `heaviside`, to which

@@ -15,8 +15,8 @@ namespace {
 constexpr int64_t kParts = 64 / kVectorBytes;
 
 // arctan(x) = x (1 + x^2 (... )), |x| <= 1, to 3e-8 (Abramowitz and Stegun 4.4.49).
-constexpr double kArctan[] = {0.0028662257,  -0.0161657367, 0.0429096138, -0.0752896400,
-                              0.1065626393,  -0.1420889944, 0.1999355085, -0.3333314528};
+constexpr double kArctan[] = {0.0028662257, -0.0161657367, 0.0429096138, -0.0752896400,
+                              0.1065626393, -0.1420889944, 0.1999355085, -0.3333314528};
 constexpr double kPi = 3.141592653589793;
 
 template <typename F>

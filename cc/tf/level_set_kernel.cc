@@ -18,8 +18,8 @@ class LevelSetSumsKernel : public BladeKernel {
     OP_REQUIRES_OK(context, OfShape({"before", "[N, H, W]", 3}, before, wanted));
     Tensor *output = nullptr, rows;
     OP_REQUIRES_OK(context, context->allocate_output(0, TensorShape({shape.n, shape.sums()}), &output));
-    OP_REQUIRES_OK(context, context->allocate_temp(tensorflow::DT_DOUBLE, TensorShape({shape.rows(), shape.sums()}),
-                                                   &rows));
+    OP_REQUIRES_OK(context,
+                   context->allocate_temp(tensorflow::DT_DOUBLE, TensorShape({shape.rows(), shape.sums()}), &rows));
     double* of_rows = rows.flat<double>().data();
     const blade::ImageShape pixels = {shape.n, shape.h, shape.w, 1};
     ParallelFor(context, shape.rows(), LeastRows(pixels, 0), [&](int64_t begin, int64_t end) {
