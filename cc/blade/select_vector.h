@@ -452,8 +452,7 @@ struct Point {
   }
 
   // u |u| of a strength's bound.
-  template <typename Bound>
-  BLADE_INLINE Real StrengthBound(const Bound& bound) const {
+  BLADE_INLINE Real StrengthBound(F bound) const {
     const Real u = bound - trace;
     return u * Magnitude<F>(u);
   }
@@ -542,8 +541,8 @@ struct SoftBins {
   const HardBins<F>& hard;
   const SoftFeature soft;
   const Numbers<F> bound, origin, scale, middle_cos, middle_sin, arc;
-  const bool tables;  // bound, origin and scale fit into a vector each
-  Real bounds = {}, origins = {}, scales = {};
+  const bool tables;  // origin and scale fit into a vector each
+  Real origins = {}, scales = {};
 
   BLADE_INLINE SoftBins(const SelectPlan<F>& plan, const HardBins<F>& hard_bins)
       : hard(hard_bins),
@@ -557,11 +556,9 @@ struct SoftBins {
         tables(kRearranges<F> && plan.bound.size() <= static_cast<size_t>(kLanes<F>)) {
     if (!tables) return;
     for (int64_t j = 0; j < bound.size; ++j) {
-      bounds[j] = bound[j];
       origins[j] = origin[j];
       scales[j] = scale[j];
     }
-    for (int64_t j = bound.size; j < kLanes<F>; ++j) bounds[j] = std::numeric_limits<F>::infinity();
   }
 
   BLADE_INLINE Int Orientation(const Point<F>& p, Real* weight) const {
@@ -610,19 +607,6 @@ struct SoftBins {
     }
     Int bin = {};
     Real from = zero + origin[0], slope = zero + scale[0];
-    if constexpr (kRearranges<F>) {
-      // The bounds' order is kept by rounding: bisection finds what comparisons with all of them would.
-      if (tables && soft == SoftFeature::kStrength) {
-        for (Lane step = kLanes<F> / 2; step > 0; step /= 2) {
-          const Int next = bin + step;
-          bin = AddWhere<F>(AtLeast<F>(p.r2, p.StrengthBound(Rearranged<F>(bounds, next))), bin, Int{} + step);
-        }
-        const Int last = Int{} + static_cast<Lane>(bound.size - 1);
-        bin = bin < last ? bin : last;  // where infinity is at least infinity
-        *weight = (value - Rearranged<F>(origins, bin)) * Rearranged<F>(scales, bin);
-        return bin;
-      }
-    }
     for (int64_t j = 1; j < bound.size; ++j) {
       const auto passed = soft == SoftFeature::kStrength ? AtLeast<F>(p.r2, p.StrengthBound(bound[j]))
                           : soft == SoftFeature::kCoherence
