@@ -16,8 +16,9 @@ def positive(name: str, value: Any) -> float:
     return float(value)
 
 
-def count(name: str, value: Any) -> int:
-    """The value as an int; ValueError unless it is a non-negative integer."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-        raise ValueError(f"{name}: expected a non-negative integer, got {value!r}")
+def count(name: str, value: Any, least: int = 0) -> int:
+    """The value as an int; ValueError unless it is an integer, and not below the least."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        kind = f"an integer of at least {least}" if least else "a non-negative integer"
+        raise ValueError(f"{name}: expected {kind}, got {value!r}")
     return int(value)

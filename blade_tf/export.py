@@ -57,9 +57,7 @@ def export_model(
 
 def image_spec(channels: int, name: str = "image") -> tf.TensorSpec:
     """float32 [N, H, W, channels] with batch, height and width open; ValueError for less than one channel."""
-    if arguments.count("channels", channels) < 1:
-        raise ValueError(f"channels: expected at least 1, got {channels}")
-    return tf.TensorSpec([None, None, None, channels], tf.float32, name)
+    return tf.TensorSpec([None, None, None, arguments.count("channels", channels, 1)], tf.float32, name)
 
 
 def write_saved_model(

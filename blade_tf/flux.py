@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from blade_tf import arguments, layers, ops
 from blade_tf import image as image_lib
-from blade_tf import layers, ops
 
 __all__ = [
     "FUNCTIONS",
@@ -183,8 +183,8 @@ class BladeFlux(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.num_filters = layers.count("num_filters", num_filters)
-        self.banks = layers.count("banks", banks)
+        self.num_filters = arguments.count("num_filters", num_filters, 1)
+        self.banks = arguments.count("banks", banks, 1)
         if len(footprint) != 2 or any(size < 1 or size % 2 != odd for size, odd in zip(footprint, (1, 0), strict=True)):
             raise ValueError(f"footprint: expected an odd and an even size, got {tuple(footprint)!r}")
         self.footprint = (int(footprint[0]), int(footprint[1]))

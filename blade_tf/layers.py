@@ -12,14 +12,7 @@ import tensorflow as tf
 
 from blade_tf import arguments, ops
 
-__all__ = ["Blade", "ConvexBlade", "StandingStill", "apply_bank", "check_selection_spec", "count", "odd_footprint"]
-
-
-def count(name: str, value: Any) -> int:
-    """The value as an integer; ValueError unless it is at least 1."""
-    if value < 1 or int(value) != value:
-        raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
-    return int(value)
+__all__ = ["Blade", "ConvexBlade", "StandingStill", "apply_bank", "check_selection_spec", "odd_footprint"]
 
 
 def odd_footprint(footprint: Sequence[int]) -> tuple[int, int]:
@@ -86,7 +79,7 @@ class Blade(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.num_filters = count("num_filters", num_filters)
+        self.num_filters = arguments.count("num_filters", num_filters, 1)
         self.footprint = odd_footprint(footprint)
         self.filters_initializer = keras.initializers.get(filters_initializer)
         self.filters_regularizer = keras.regularizers.get(filters_regularizer)
@@ -186,7 +179,7 @@ class ConvexBlade(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.num_filters = count("num_filters", num_filters)
+        self.num_filters = arguments.count("num_filters", num_filters, 1)
         self.dt = arguments.positive("dt", dt)
         self.footprint = odd_footprint(footprint)
         self.logits_initializer = keras.initializers.get(logits_initializer) or StandingStill()

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import ops
+from blade_tf import arguments, ops
 from blade_tf.pair_ops import Pair, blade_exchange, blade_lookup
 
 __all__ = ["NEIGHBOURS", "BladePairs", "Geometry", "geometry"]
@@ -112,16 +112,13 @@ class BladePairs(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, count in (("face_bins", face_bins), ("node_bins", node_bins)):
-            if int(count) != count or count < 1:
-                raise ValueError(f"{name}: expected an integer of at least 1, got {count!r}")
-        if not 0 < dt < math.inf:
-            raise ValueError(f"dt: expected a positive number, got {dt!r}")
+        self.face_bins = arguments.count("face_bins", face_bins, 1)
+        self.node_bins = arguments.count("node_bins", node_bins, 1)
+        self.dt = arguments.positive("dt", dt)
         if neighbours not in NEIGHBOURS:
             raise ValueError(f"neighbours: expected one of {NEIGHBOURS}, got {neighbours!r}")
         self.neighbours = int(neighbours)
         self._geometry = geometry(self.neighbours)
-        self.face_bins, self.node_bins, self.dt = int(face_bins), int(node_bins), float(dt)
         start = keras.initializers.Constant
         self.face_initializer = keras.initializers.get(face_initializer or start(math.log(0.02)))
         self.node_initializer = keras.initializers.get(node_initializer or start(math.log(0.01)))

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from blade_tf import arguments, layers, ops
 from blade_tf import image as image_lib
-from blade_tf import layers, ops
 from blade_tf.selection import Selection
 
 __all__ = ["UNKNOWN", "ResampleModel", "spline_coefficients"]
@@ -84,9 +84,9 @@ class ResampleModel(keras.Model):
     5x5 of u itself. Eq 5.5 is order = 1 and degree = 1, where c = u. Each bank has a filter for each bin of the
     selection of u at y. Positions are clamped to the image: beyond it lies what its border pixels say.
 
-    Inputs: image, float [N, H, W, C], its channels filtered alike, and displacement, float32 or float64 [N, H, W, 2], v
-    in pixels, along x first. Output: of the image's shape and dtype; NaN where v is NaN, infinite or beyond 1e9, which
-    marks unknown flow. Gradients flow to the image, to the displacement and to the filters.
+    Inputs, in a list: image, float [N, H, W, C], its channels filtered alike, and displacement, float32 or float64
+    [N, H, W, 2], v in pixels, along x first. Output: of the image's shape and dtype; NaN where v is NaN, infinite or
+    beyond 1e9, which marks unknown flow. Gradients flow to the image, to the displacement and to the filters.
 
     Args:
       selection: the arguments of its `Selection`, without a soft feature.
@@ -115,7 +115,7 @@ class ResampleModel(keras.Model):
         if degree not in SPLINES:
             raise ValueError(f"degree: expected one of {sorted(SPLINES)}, got {degree!r}")
         self.selection = Selection(**selection)
-        self.order, self.constant, self.degree = layers.count("order", order), bool(constant), degree
+        self.order, self.constant, self.degree = arguments.count("order", order, 1), bool(constant), degree
         self.footprint = layers.odd_footprint(footprint)
         self.powers = _powers(self.order, self.constant)
         shape = (self.selection.num_bins, *self.footprint)
@@ -139,7 +139,10 @@ class ResampleModel(keras.Model):
         """The filters of dx to look at, and the number of orientations."""
         return keras.ops.convert_to_numpy(self.bank["dx"]), self.selection.orientations
 
-    def call(self, image: tf.Tensor, displacement: tf.Tensor) -> tf.Tensor:
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+        if not isinstance(inputs, list | tuple) or len(inputs) != 2:
+            raise ValueError(f"inputs: expected [image, displacement], got {type(inputs).__name__}")
+        image, displacement = inputs
         return self.sample(image, displacement)
 
     def sample(self, image: Any, displacement: Any, fill: float = float("nan")) -> tf.Tensor:
@@ -184,8 +187,8 @@ class ResampleModel(keras.Model):
         found = tf.where(known[..., tf.newaxis], total, tf.constant(fill, u.dtype))
         return tf.ensure_shape(tf.cast(found, image.dtype), image.shape)
 
-    def compute_output_spec(self, image: Any, displacement: Any) -> keras.KerasTensor:
-        return keras.KerasTensor(image.shape, image.dtype)
+    def compute_output_spec(self, inputs: Sequence[Any]) -> keras.KerasTensor:
+        return keras.KerasTensor(inputs[0].shape, inputs[0].dtype)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

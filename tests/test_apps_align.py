@@ -179,7 +179,7 @@ def test_an_export_gives_the_same_in_a_fresh_process(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), app.align(a, b), atol=1e-4)
-    with pytest.raises(ValueError, match="channels: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="channels: expected an integer of at least 1, got 0"):
         app.export(tmp_path / "none", channels=0)
 
 

@@ -168,7 +168,7 @@ def test_a_fresh_process_loads_the_export(portable, tmp_path):
 
 
 def test_wrong_exports_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="channels: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="channels: expected an integer of at least 1, got 0"):
         resample.export(tmp_path / "saved", channels=0)
     with pytest.raises(ValueError, match=r"output: .* exists"):
         resample.export(tmp_path)
@@ -201,6 +201,7 @@ def test_the_program_warps_along_flow(program, tmp_path):
     flow[5, 6] = 1.666666752e9
     flow_io.write_flow(tmp_path / "flow.flo", flow)
     arguments = f"--input={tmp_path / 'in.png'}", f"--output={tmp_path / 'out.png'}", f"--flow={tmp_path / 'flow.flo'}"
+    assert "fill: expected a value in [0, 1], got nan" in program("resample", *arguments, "--fill=nan").err
     assert program("resample", *arguments, "--fill=1", "--model=resample_paper").status == 0
     given = image_io.read_image(tmp_path / "in.png").pixels[np.newaxis]
     expected = resample.resample(given, flow[np.newaxis], "resample_paper", 1.0)[0].numpy()

@@ -291,7 +291,7 @@ def test_an_export_gives_the_same_in_a_fresh_process(portable, paper, tmp_path):
 
 
 def test_an_export_needs_channels(tmp_path):
-    with pytest.raises(ValueError, match="channels: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="channels: expected an integer of at least 1, got 0"):
         app.export(tmp_path / "saved", channels=0)
 
 
@@ -352,6 +352,8 @@ def test_the_program_exports_and_refuses(program, tmp_path):
         ((), "expected --input and --output, or --export"),
         ((f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'b.png'}", "--mu=-1"), "mu: expected a positive"),
         ((f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'b.png'}", "--model=tv_flo"), "unknown name or path"),
+        (("--export=b", "--model=ced"), "model: expected one of TV flow, got 'ced', of ced"),
+        (("--export=b", "--model=resample"), "model: expected one that evolves images, got 'resample'"),
     ):
         outcome = program("segment", *options)
         assert outcome.status == 1

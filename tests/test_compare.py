@@ -62,3 +62,15 @@ def test_photographs_are_read_by_name(photographs):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no image found"):
         compare.photographs(tmp_path)
+
+
+def test_the_program_times_each_application(program, tmp_path):
+    pixels = np.random.default_rng(0).random((48, 64, 3), np.float32)
+    (tmp_path / "in").mkdir()
+    image_io.write_image(tmp_path / "in" / "small.png", image_io.Image(pixels))
+    outcome = program("compare", "--application=times", f"--images={tmp_path / 'in'}", f"--output={tmp_path / 'out'}")
+    assert outcome.status == 0, outcome.err
+    table = json.loads((tmp_path / "out" / "times.json").read_text())["tables"][0]
+    assert table["text"].startswith("`small`, 64 x 48, 3 channels")
+    assert {row[0] for row in table["rows"]} >= {"deblurring", "segmentation", "resampling", "alignment", "upscaling"}
+    assert all(float(value) >= 0 for row in table["rows"] for value in row[2:])

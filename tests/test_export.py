@@ -163,7 +163,7 @@ def test_an_output_that_exists_is_refused(kind, workdir, tmp_path):
 
 
 def test_no_channels_are_refused(workdir, tmp_path):
-    with pytest.raises(ValueError, match="channels: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="channels: expected an integer of at least 1, got 0"):
         export.export(workdir / "model", tmp_path / "saved", channels=0)
 
 

@@ -61,7 +61,7 @@ def test_the_model_is_its_formula(channels, arguments):
     model, image = random_model(**arguments), photograph(17, 21, channels)
     image = np.concatenate([image, image[:, ::-1]])
     v = np.random.default_rng(1).uniform(-4, 4, (2, 17, 21, 2)).astype(np.float32)
-    found = model(tf.constant(image), tf.constant(v))
+    found = model([tf.constant(image), tf.constant(v)])
     assert found.dtype == tf.float32
     np.testing.assert_allclose(found, oracle(model, image, v), atol=2e-5)
 
@@ -91,7 +91,7 @@ def test_spline_coefficients_interpolate(degree, error):
 
 def test_whole_pixels_are_shifts_of_the_index():
     image = photograph()
-    found = random_model()(tf.constant(image), tf.constant(np.tile(np.float32([3, -2]), (1, 40, 50, 1))))
+    found = random_model()([tf.constant(image), tf.constant(np.tile(np.float32([3, -2]), (1, 40, 50, 1)))])
     padded = np.pad(image, [(0, 0), (2, 0), (0, 3), (0, 0)], mode="edge")
     np.testing.assert_array_equal(found, padded[:, :-2, 3:])
 
@@ -100,12 +100,12 @@ def test_positions_outside_are_those_of_the_border():
     model, image = random_model(), tf.constant(photograph(12, 14))
     far = np.zeros((1, 12, 14, 2), np.float32)
     far[..., 0] = 1e8
-    np.testing.assert_array_equal(model(image, far), np.repeat(image[:, :, -1:], 14, axis=2))
+    np.testing.assert_array_equal(model([image, far]), np.repeat(image[:, :, -1:], 14, axis=2))
     far[..., 0], far[..., 1] = -14.3, -1e6
-    np.testing.assert_array_equal(model(image, far), np.broadcast_to(image[:, :1, :1], image.shape))
+    np.testing.assert_array_equal(model([image, far]), np.broadcast_to(image[:, :1, :1], image.shape))
     beyond = np.zeros((1, 12, 14, 2), np.float32)
     beyond[0, :, -1, 0] = 0.4
-    np.testing.assert_array_equal(model(image, beyond), image)
+    np.testing.assert_array_equal(model([image, beyond]), image)
 
 
 def test_unknown_displacements_are_filled():
@@ -114,7 +114,7 @@ def test_unknown_displacements_are_filled():
     v[0, 2, 3, 0], v[0, 4, 5, 1], v[0, 6, 7] = 1.7e9, np.nan, np.inf
     unknown = np.zeros((8, 9), bool)
     unknown[[2, 4, 6], [3, 5, 7]] = True
-    found = model(image, v).numpy()[0]
+    found = model([image, v]).numpy()[0]
     assert np.isnan(found[unknown]).all()
     np.testing.assert_array_equal(found[~unknown], image[0].numpy()[~unknown])
     assert (model.sample(image, v, 0.25).numpy()[0][unknown] == 0.25).all()
@@ -126,7 +126,7 @@ def test_precision_does_not_fall_with_the_position():
     model = ResampleModel({"orientations": 1, "rho": 0.0}, order=1, degree=1, footprint=(1, 3))
     model.bank["dx"].assign([[[-0.5, 0.0, 0.5]]])
     v = tf.constant(np.tile(np.float32([0.3, 0.0]), (1, 1, 30000, 1)))
-    found = model(ramp, v)
+    found = model([ramp, v])
     assert found.dtype == tf.float64
     np.testing.assert_allclose(found[0, 0, 1:-1], (ramp + np.float32(0.3))[0, 0, 1:-1], rtol=0, atol=1e-9)
 
@@ -135,9 +135,9 @@ def test_precision_does_not_fall_with_the_position():
 def test_half_precision_is_computed_in_float32(dtype):
     image = tf.cast(photograph(16, 18), dtype)
     v = np.random.default_rng(2).uniform(-1, 1, (1, 16, 18, 2)).astype(np.float32)
-    found = random_model()(image, v)
+    found = random_model()([image, v])
     assert found.dtype == dtype
-    np.testing.assert_array_equal(found, tf.cast(random_model()(tf.cast(image, tf.float32), v), dtype))
+    np.testing.assert_array_equal(found, tf.cast(random_model()([tf.cast(image, tf.float32), v]), dtype))
 
 
 def test_gradients_are_those_of_differences():
@@ -147,18 +147,18 @@ def test_gradients_are_those_of_differences():
     weights = tf.constant(np.random.default_rng(4).normal(size=(1, 9, 10, 1)))
     with tf.GradientTape() as tape:
         tape.watch(v)
-        total = tf.reduce_sum(weights * model(image, v))
+        total = tf.reduce_sum(weights * model([image, v]))
     slope = tape.gradient(total, v).numpy()
     inside = np.s_[0, 1:-1, 1:-1]  # at the borders positions are clamped
     step = 1e-5
     for k in range(2):
         ends = [v + sign * step * tf.one_hot([k], 2, dtype=tf.float64) for sign in (1, -1)]
-        high, low = (model(image, end).numpy() for end in ends)
+        high, low = (model([image, end]).numpy() for end in ends)
         difference = (weights.numpy() * (high - low))[..., 0] / (2 * step)
         np.testing.assert_allclose(slope[..., k][inside], difference[inside], rtol=0, atol=1e-6)
     with tf.GradientTape() as tape:
         tape.watch(v)
-        total = tf.reduce_sum(model(image, 0 * v))
+        total = tf.reduce_sum(model([image, 0 * v]))
     assert np.isfinite(tape.gradient(total, v)).all()
 
 
@@ -167,7 +167,17 @@ def test_models_are_saved(tmp_path):
     v = np.full((1, 12, 13, 2), 0.3, np.float32)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(loaded(image, v), model(image, v))
+    np.testing.assert_array_equal(loaded([image, v]), model([image, v]))
+
+
+def test_keras_predicts_and_composes():
+    """As any model of two inputs: `predict`, and in a functional model of symbolic tensors."""
+    model, image = random_model(), photograph(12, 13, 3)
+    v = np.full((1, 12, 13, 2), 0.3, np.float32)
+    np.testing.assert_allclose(model.predict([image, v], verbose=0), model([image, v]), atol=1e-6)
+    inputs = [keras.Input((None, None, 3)), keras.Input((None, None, 2))]
+    composed = keras.Model(inputs, 2 * model(inputs))
+    np.testing.assert_allclose(composed([image, v]), 2 * model([image, v]), atol=1e-6)
 
 
 def test_it_works_in_graphs_of_unknown_size():
@@ -177,7 +187,7 @@ def test_it_works_in_graphs_of_unknown_size():
     for shape in ((2, 11, 13, 1), (1, 3, 2, 3), (0, 4, 4, 1)):
         image = np.random.default_rng(5).random(shape, np.float32)
         v = np.random.default_rng(6).uniform(-2, 2, (*shape[:3], 2)).astype(np.float32)
-        np.testing.assert_allclose(graph(image, v), model(image, v), atol=1e-6)
+        np.testing.assert_allclose(graph(image, v), model([image, v]), atol=1e-6)
     with pytest.raises(tf.errors.InvalidArgumentError, match="displacement: expected"):
         graph(np.zeros((1, 4, 5, 1), np.float32), np.zeros((1, 4, 6, 2), np.float32))
 
@@ -197,10 +207,12 @@ def test_wrong_models_are_refused(arguments, message):
 
 def test_wrong_inputs_are_refused():
     model, image = random_model(), photograph(8, 9)
+    with pytest.raises(ValueError, match=r"inputs: expected \[image, displacement\], got EagerTensor"):
+        model(tf.constant(image))
     with pytest.raises(ValueError, match=r"displacement: expected \[N, H, W, 2\], got \(1, 8, 9, 3\)"):
-        model(image, np.zeros((1, 8, 9, 3), np.float32))
+        model([image, np.zeros((1, 8, 9, 3), np.float32)])
     with pytest.raises(ValueError, match=r"displacement: expected float32 \[N, H, W, 2\] = \[1, 8, 9\]"):
-        model(image, np.zeros((1, 9, 8, 2), np.float32))
+        model([image, np.zeros((1, 9, 8, 2), np.float32)])
     with pytest.raises(TypeError, match=r"displacement: expected float32 or float64 \[N, H, W, 2\], got int32"):
         model.sample(image, np.zeros((1, 8, 9, 2), np.int32))
     with pytest.raises(TypeError, match="image: expected float16"):
@@ -284,9 +296,9 @@ def test_training_through(tiny, photographs, tmp_path):
         return np.sqrt(np.mean(np.square(found - truth)[inside]))
 
     halfway = (image + np.roll(image, -1, axis=2)) / 2
-    assert error(model(image, v).numpy()) < 0.6 * error(halfway)
+    assert error(model([image, v]).numpy()) < 0.6 * error(halfway)
     restored = keras.saving.load_model(tmp_path / "run" / "model.keras")
-    np.testing.assert_array_equal(restored(image, v), trained.model()(image, v))
+    np.testing.assert_array_equal(restored([image, v]), trained.model()([image, v]))
     with pytest.raises(ValueError, match=r"expected one that evolves images, got .* trained for resampling"):
         blade_tf.load(tmp_path / "run")
 

@@ -270,5 +270,5 @@ def test_bad_input_is_refused():
         stages.restore(np.zeros([1, 8, 8, 1], np.int32), random_model())
     with pytest.raises(ValueError, match="image"):
         stages.restore(np.zeros([8, 8, 1], np.float32), random_model())
-    with pytest.raises(ValueError, match="channels: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="channels: expected an integer of at least 1, got 0"):
         stages.export("nowhere", random_model(), channels=0)

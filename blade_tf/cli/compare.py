@@ -15,9 +15,11 @@ from absl import flags
 from blade_tf import compare
 from blade_tf.cli import common
 
-APPLICATIONS = ("deblur", "upscale", "segment", "resample", "align")
+APPLICATIONS = ("deblur", "upscale", "segment", "resample", "align", "times")
 
-_APPLICATION = flags.DEFINE_enum("application", None, APPLICATIONS, "Which application.", required=True)
+_APPLICATION = flags.DEFINE_enum(
+    "application", None, APPLICATIONS, "Which application; times: how long each takes.", required=True
+)
 _IMAGES = flags.DEFINE_string(
     "images", None, "Folder of images; for align, of Middlebury's scenes with frames and flow10.flo.", required=True
 )

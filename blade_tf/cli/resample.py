@@ -69,6 +69,8 @@ def _run() -> None:
         return
     if not _INPUT.value or not _OUTPUT.value:
         raise ValueError("--input and --output are required, or --export")
+    if not 0 <= _FILL.value <= 1:
+        raise ValueError(f"fill: expected a value in [0, 1], got {_FILL.value:g}")
     model, displacement = resample.load(_MODEL.value), _displacement()
 
     def resampled(image: image_io.Image) -> image_io.Image:

@@ -54,6 +54,18 @@ _OVERLAY = flags.DEFINE_bool("overlay", False, "Write the input with the border 
 _BESIDE = flags.DEFINE_bool("beside", False, "Also write a picture of the result beside the input, NAME_beside.png.")
 
 
+def _model() -> models.EvolutionModel | None:
+    name = _MODEL.value
+    if name == "none":
+        return None
+    if not name.endswith(".keras"):
+        trained = models.load_trained(name)
+        trained.check_task("evolution")
+        if trained.config["pde"]["name"] != "tv_flow":
+            raise ValueError(f"model: expected one of TV flow, got {name!r}, of {trained.config['pde']['name']}")
+    return models.load(name)
+
+
 def _settings() -> segment.Settings:
     return segment.Settings(
         _MU.value, _NU.value, _LAMBDA1.value, _LAMBDA2.value, _DT.value, _ITERATIONS.value, _TOLERANCE.value
@@ -77,8 +89,7 @@ def _text(found: segment.Segmentation) -> str:
 def _run() -> None:
     if (_INPUT.value is None) != (_OUTPUT.value is None) or not (_INPUT.value or _EXPORT.value):
         raise ValueError("expected --input and --output, or --export, or all three")
-    model = None if _MODEL.value == "none" else models.load(_MODEL.value)
-    settings = _settings()
+    model, settings = _model(), _settings()
     if _EXPORT.value:
         segment.export(
             _EXPORT.value, model=model, settings=settings, channels=_CHANNELS.value, portable=_PORTABLE.value

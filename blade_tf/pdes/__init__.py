@@ -7,10 +7,9 @@ import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
 import tensorflow as tf
 
-from blade_tf import integrate, names
+from blade_tf import arguments, integrate, names
 from blade_tf.pdes.additive import PeronaMalikAOS, TVFlowAOS
 from blade_tf.pdes.cahn_hilliard import CahnHilliard, CahnHilliardStabilised
 from blade_tf.pdes.coherence_enhancing import CoherenceEnhancing
@@ -133,11 +132,9 @@ def solve(
     if u.dtype not in (tf.float32, tf.float64) or u.shape.rank != 4:
         raise ValueError(f"u: expected float32 or float64 [N, H, W, C], got {u.dtype.name} {list(u.shape)}")
     for name, value in (("dt", dt), ("grid_step", grid_step)):
-        if not 0 < value < np.inf:
-            raise ValueError(f"{name}: expected a positive number, got {value!r}")
+        arguments.positive(name, value)
     for name, count in (("steps", steps), ("frames", frames)):
-        if count < 0 or int(count) != count:
-            raise ValueError(f"{name}: expected a non-negative integer, got {count!r}")
+        arguments.count(name, count)
     parameters = {field.name: getattr(pde, field.name) for field in dataclasses.fields(pde)}  # type: ignore[arg-type]
     static = tuple((name, parameters.pop(name)) for name in pde.static)
     advance = _advance(type(pde), tuple(parameters), static, float(grid_step))

@@ -96,7 +96,7 @@ def _pair(model: ResampleModel, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
     """The image after one displacement and after two."""
     states = [batch[:, 0, ..., :1]]
     for k in (1, 2):
-        states.append(model(states[-1], batch[:, k, ..., 1:]))
+        states.append(model([states[-1], batch[:, k, ..., 1:]]))
     inside = slice(BORDER, -BORDER)
     return tf.stack(states[1:], axis=1)[:, :, inside, inside], batch[:, 1:, inside, inside, :1]
 
