@@ -12,9 +12,9 @@ PACKAGE = pathlib.Path(blade_tf.__file__).parent
 LAYERS = [
     ["arguments", "files", "image", "image_codecs", "least_squares", "names", "native", "norms", "parallel"],
     ["config", "flow_io", "image_io", "integrate", "losses", "metrics", "operators", "structure_tensor"],
-    ["pdes", "report", "select_stock", "stock"],
+    ["align_stock", "pdes", "report", "select_stock", "stock"],
     ["ops"],
-    ["layers", "level_set_ops", "select_ops"],
+    ["align_ops", "layers", "level_set_ops", "select_ops"],
     ["selection", "step_ops"],
     ["flux", "pair_ops"],
     ["flux_ops", "pairs"],
