@@ -159,7 +159,7 @@ def restoration() -> ml_collections.ConfigDict:
 
     c.degradation = ml_collections.ConfigDict()
     c.degradation.blur = (1.0, 1.0)  # lowest and highest standard deviation of the blur, in pixels; 0: none
-    c.degradation.noise = (5 * GRAY, 5 * GRAY)  # likewise of the noise
+    c.degradation.noise = (5 * GRAY, 5 * GRAY)  # of the noise; half are in the lowest quarter
 
     c.data = _data()
     c.data.crop = 160
@@ -169,6 +169,8 @@ def restoration() -> ml_collections.ConfigDict:
     c.model.stages = 4
     c.model.footprint = (7, 7)  # of the filters that see the state
     c.model.residual_footprint = (9, 9)  # of those that see what was given minus the state; from the second stage on
+    # Blurs at which banks stand, if any; a model that has them is told blur and noise, and interpolates between them.
+    c.model.knots = ()
     c.model.selection = _selection()
     # More strengths than orientations: what is left of the noise differs with the strength.
     c.model.selection.orientations = 12

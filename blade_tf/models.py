@@ -86,8 +86,8 @@ class Trained:
       spec: what `build` takes.
       config: the config that it was trained with.
       baselines: tuned parameters of the classical schemes that it is compared with.
-      weights: "trained/NAME" for each weight of the rate's bank, [bins, ...], the same as "least_squares/NAME", and
-        "single_filter/filters" [1, R, S].
+      weights: "trained/NAME" for each weight of the model's bank, [bins, ...], the same as "least_squares/NAME" but for
+        the task "restoration", and, of an `EvolutionModel`, "single_filter/filters" [1, R, S].
     """
 
     name: str

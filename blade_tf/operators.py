@@ -8,25 +8,22 @@ f = A u + noise pulls a state towards itself by the rate `data_term(A, f, weight
 from __future__ import annotations
 
 import dataclasses
-import functools
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.signal
-import scipy.sparse.linalg
 import tensorflow as tf
 
 from blade_tf import image as image_lib
-from blade_tf import names
+from blade_tf import names, norms
 
 __all__ = [
     "BORDERS",
     "Operator",
     "blur",
     "data_term",
+    "downsample",
     "identity",
     "mask",
     "pseudo_inverse",
@@ -124,40 +121,18 @@ def _convolved(u: tf.Tensor, kernel: np.ndarray, border: str) -> tf.Tensor:
     return tf.nn.depthwise_conv2d(padded, taps, [1, 1, 1, 1], "VALID")
 
 
-@functools.lru_cache(maxsize=64)
-def _bound(values: bytes, shape: tuple[int, int]) -> float:
-    """||A||^2 of a blur with replicated borders, from above, for images of any size.
-
-    What a border pixel stands for beyond the border makes it more than convolution's (sum of |kernel|)^2. The excess
-    lies at borders and corners: images as large as the kernel, and of three times its size, show what all others do.
-    By Lanczos iterations, with a margin for what these leave out.
-    """
-    kernel = np.frombuffer(values).reshape(shape)
-    sizes = itertools.product(*((n, max(3 * n, 24)) for n in shape))
-    return max(1.02 * max(_largest(kernel, size) for size in sizes), float(np.abs(kernel).sum() ** 2))
-
-
-def _largest(kernel: np.ndarray, size: tuple[int, ...]) -> float:
-    """The largest eigenvalue of A^T A on images of a size."""
-    around = [(n - 1 - (n - 1) // 2, (n - 1) // 2) for n in kernel.shape]
-
-    def normal(u: np.ndarray) -> np.ndarray:
-        blurred = scipy.signal.fftconvolve(np.pad(u.reshape(size), around, mode="edge"), kernel, "valid")
-        spread = scipy.signal.fftconvolve(blurred, kernel[::-1, ::-1], "full")
-        for before, after in around:
-            # Pixels beyond a border are copies of those at it. After two turns the axes are as they were.
-            inside = spread[before : spread.shape[0] - after].copy()
-            inside[0] += spread[:before].sum(0)
-            inside[-1] += spread[spread.shape[0] - after :].sum(0)
-            spread = inside.T
-        return spread.ravel()
-
-    pixels = size[0] * size[1]
-    if pixels <= 64:
-        return float(np.linalg.eigvalsh([normal(unit) for unit in np.eye(pixels)])[-1])
-    operator = scipy.sparse.linalg.LinearOperator((pixels, pixels), normal, dtype=np.float64)
-    start = np.random.default_rng(0).random(pixels)
-    return float(scipy.sparse.linalg.eigsh(operator, 1, v0=start, tol=1e-3, return_eigenvectors=False)[0])
+def _checked(u: Any, name: str, kernel: np.ndarray, factor: int = 1) -> tf.Tensor:
+    """The image as a tensor; an error unless it is float [N, H, W, C] and, times the factor, as large as the kernel."""
+    u = tf.convert_to_tensor(u)
+    if u.shape.rank not in (None, 4) or not u.dtype.is_floating:
+        raise ValueError(f"{name}: expected float [N, H, W, C], got {u.dtype.name} {u.shape}")
+    for axis, size in enumerate(kernel.shape, 1):
+        if u.shape.rank and u.shape[axis] is not None and factor * u.shape[axis] < size:
+            sizes = tuple(n and factor * n for n in u.shape[1:3])
+            raise ValueError(f"kernel: expected at most the image's size {sizes}, got {list(kernel.shape)}")
+    fits = tf.reduce_all(factor * tf.shape(u)[1:3] >= kernel.shape)
+    with tf.control_dependencies([tf.debugging.Assert(fits, ["kernel: larger than the image", tf.shape(u)])]):
+        return tf.identity(u)
 
 
 def blur(kernel: Any, border: str = "replicate") -> Operator:
@@ -178,25 +153,14 @@ def blur(kernel: Any, border: str = "replicate") -> Operator:
         raise ValueError(f"border: unknown border {border!r}{names.hint(str(border), BORDERS)}")
     factors = _factors(found)
 
-    def checked(u: Any, name: str) -> tf.Tensor:
-        u = tf.convert_to_tensor(u)
-        if u.shape.rank not in (None, 4) or not u.dtype.is_floating:
-            raise ValueError(f"{name}: expected float [N, H, W, C], got {u.dtype.name} {u.shape}")
-        for axis, size in enumerate(found.shape, 1):
-            if u.shape.rank and u.shape[axis] is not None and u.shape[axis] < size:
-                raise ValueError(f"kernel: expected at most the image's size {u.shape[1:3]}, got {list(found.shape)}")
-        fits = tf.reduce_all(tf.shape(u)[1:3] >= found.shape)
-        with tf.control_dependencies([tf.debugging.Assert(fits, ["kernel: larger than the image", tf.shape(u)])]):
-            return tf.identity(u)
-
     def forward(u: Any) -> tf.Tensor:
-        u = checked(u, "u")
+        u = _checked(u, "u", found)
         for factor in factors:
             u = _convolved(u, factor, border)
         return u
 
     def adjoint(v: Any) -> tf.Tensor:
-        v = checked(v, "v")
+        v = _checked(v, "v", found)
         # The gradient of sum(A(u) v) at any u.
         u = tf.zeros_like(v)
         with tf.GradientTape() as tape:
@@ -205,7 +169,7 @@ def blur(kernel: Any, border: str = "replicate") -> Operator:
         return tape.gradient(blurred, u, v)
 
     periodic = border == "periodic"
-    return Operator(forward, adjoint, np.abs(found).sum() ** 2 if periodic else _bound(found.tobytes(), found.shape))
+    return Operator(forward, adjoint, np.abs(found).sum() ** 2 if periodic else norms.blur_bound(found))
 
 
 def _check_factor(factor: Any, offset: Any) -> None:
@@ -213,6 +177,11 @@ def _check_factor(factor: Any, offset: Any) -> None:
         raise ValueError(f"factor: expected a positive integer, got {factor!r}")
     if isinstance(offset, bool) or offset != int(offset) or not 0 <= offset < factor:
         raise ValueError(f"offset: expected an integer in [0, {factor}), got {offset!r}")
+
+
+def _check_divides(factor: int, u: tf.Tensor) -> None:
+    if any(size is not None and size % factor for size in u.shape[1:3]):
+        raise ValueError(f"u: expected sizes that {factor} divides, got {list(u.shape)}")
 
 
 def subsample(factor: int, offset: int = 0) -> Operator:
@@ -229,8 +198,7 @@ def subsample(factor: int, offset: int = 0) -> Operator:
 
     def forward(u: Any) -> tf.Tensor:
         u = tf.convert_to_tensor(u)
-        if any(size is not None and size % factor for size in u.shape[1:3]):
-            raise ValueError(f"u: expected sizes that {factor} divides, got {list(u.shape)}")
+        _check_divides(factor, u)
         return u[:, offset::factor, offset::factor]
 
     def adjoint(v: Any) -> tf.Tensor:
@@ -242,6 +210,54 @@ def subsample(factor: int, offset: int = 0) -> Operator:
         return tf.ensure_shape(tf.reshape(spread, [n, h * factor, w * factor, c]), [v.shape[0], *static, v.shape[3]])
 
     return Operator(forward, adjoint, 1.0)
+
+
+def downsample(kernel: Any, factor: int, offset: int = 0) -> Operator:
+    """`subsample(factor, offset) @ blur(kernel, "periodic")` at the cost of the pixels that are kept.
+
+    In polyphase form: the factor^2 pixels of a block are channels of the coarse grid, where A and A^T are convolutions
+    with the parts of the kernel that fall on each. The cost grows as the square of C, which suits images.
+
+    Args:
+      kernel: [R, S], not larger than the fine grid.
+      factor: at least 1; it has to divide the sizes of u.
+      offset: of the pixels that are kept, in [0, factor).
+
+    Raises:
+      ValueError: as `blur` and `subsample`.
+    """
+    found = _kernel(kernel)
+    _check_factor(factor, offset)
+    # Where the taps fall along y and x, relative to the block of the pixel that is kept, and the blocks they reach.
+    at = [offset + (size - 1) // 2 - np.arange(size) for size in found.shape]
+    (first_y, first_x), (last_y, last_x) = ([int(end(t)) // factor for t in at] for end in (np.min, np.max))
+    blocks = last_y - first_y + 1, last_x - first_x + 1
+    spread = np.zeros([factor * count for count in blocks])
+    spread[np.ix_(at[0] - factor * first_y, at[1] - factor * first_x)] = found
+    phases = spread.reshape(blocks[0], factor, blocks[1], factor).transpose(0, 2, 1, 3)
+
+    def taps(u: tf.Tensor) -> tf.Tensor:
+        """For images of u's channels, [blocks along y, blocks along x, factor^2 C, C]."""
+        channels = u.shape[3] or tf.shape(u)[3]
+        each = tf.constant(phases.reshape(*blocks, factor**2, 1, 1), u.dtype) * tf.eye(channels, dtype=u.dtype)
+        return tf.reshape(each, [*blocks, factor**2 * channels, channels])
+
+    def forward(u: Any) -> tf.Tensor:
+        u = _checked(u, "u", found)
+        _check_divides(factor, u)
+        coarse = tf.nn.space_to_depth(u, factor) if factor > 1 else u
+        padded = _padded(coarse, (-first_y, last_y, -first_x, last_x), "periodic")
+        return tf.ensure_shape(tf.nn.conv2d(padded, taps(u), 1, "VALID"), [*coarse.shape[:3], u.shape[3]])
+
+    def adjoint(v: Any) -> tf.Tensor:
+        v = _checked(v, "v", found, factor)
+        padded = _padded(v, (last_y, -first_y, last_x, -first_x), "periodic")
+        turned = tf.transpose(tf.reverse(taps(v), [0, 1]), [0, 1, 3, 2])
+        u = tf.nn.conv2d(padded, turned, 1, "VALID")
+        u = tf.nn.depth_to_space(u, factor) if factor > 1 else u
+        return tf.ensure_shape(u, [v.shape[0], *(size and factor * size for size in v.shape[1:3]), v.shape[3]])
+
+    return Operator(forward, adjoint, float(np.abs(found).sum() ** 2))
 
 
 def data_term(operator: Operator, f: Any, weight: Any) -> Map:
@@ -307,7 +323,7 @@ def pseudo_inverse(kernel: Any, factor: int, offset: int = 0) -> Map:
     """
     found = _kernel(kernel)
     _check_factor(factor, offset)
-    operator = subsample(factor, offset) @ blur(found, "periodic")
+    operator = downsample(found, factor, offset)
     lags = _lags(found, factor)
 
     def waves(size: Any, frequencies: Any, count: int) -> tf.Tensor:

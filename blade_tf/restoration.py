@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +10,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import ops
-from blade_tf.layers import Blade
+from blade_tf import layers, ops
 from blade_tf.selection import Selection
 
-__all__ = ["RestorationModel"]
+__all__ = ["RestorationModel", "knot_weights"]
+
+
+def knot_weights(blur: Any, knots: Sequence[float]) -> tf.Tensor:
+    """The weights of linear interpolation between knots, the nearest knot's beyond them: [N] -> [N, knots]."""
+    at = tf.convert_to_tensor(blur)[:, tf.newaxis]
+    knot = tf.constant(knots, at.dtype)
+    rising = tf.clip_by_value(tf.math.divide_no_nan(at - knot[:-1], knot[1:] - knot[:-1]), 0, 1)
+    ones = tf.ones_like(at)
+    return tf.concat([ones, rising], 1) - tf.concat([rising, tf.zeros_like(at)], 1)
 
 
 @keras.saving.register_keras_serializable("blade_tf")
@@ -24,18 +33,27 @@ class RestorationModel(keras.Model):
 
     These are steps of eq 4.2 whose second bank stands for lambda A^T; the first stage has none, as f - u_0 = 0.
 
-    Input: float [N, H, W, C], the channels filtered alike. Output: the last state, of the same shape, or all of them,
-    [N, stages, H, W, C].
+    A model with `knots` is told the degradation. With sigma, the standard deviation of the noise, it works on f / sigma
+    and multiplies the outcome by sigma: the filters being linear, one bank serves all noise levels, and what selects is
+    the strength relative to the noise. Its banks stand at each of the knots, blurs by Gaussians; those of an image are
+    interpolated linearly between the knots next to its blur, and are the nearest knot's beyond them.
+
+    Input: float [N, H, W, C], the channels filtered alike; with knots [image, degradation], the latter float [N, 2]:
+    the standard deviation of the blur in pixels, and sigma > 0 in the image's unit. Output: the last state, of the
+    image's shape, or all of them, [N, stages, H, W, C].
 
     Args:
-      selections: for each stage the arguments of its `Selection`, without a soft feature.
+      selections: for each stage the arguments of its `Selection`, without a soft feature; of f / sigma with knots.
       footprint: (R, S) of the filters that see the state.
       residual_footprint: (R, S) of those that see f minus the state.
       output: "final" or "trajectory".
+      knots: blurs in pixels, ascending from the least to the largest that the model was trained for; () for a model
+        that is told nothing.
+      noise: with knots, the least and the largest sigma that it was trained for; of use to callers alone.
       **kwargs: of keras.Model.
 
     Raises:
-      ValueError: for no stage, an unknown output, or what `Selection` and `Blade` refuse.
+      ValueError: for no stage, an unknown output, knots that do not ascend, or what `Selection` refuses.
     """
 
     def __init__(
@@ -44,6 +62,8 @@ class RestorationModel(keras.Model):
         footprint: Sequence[int] = (7, 7),
         residual_footprint: Sequence[int] = (9, 9),
         output: str = "final",
+        knots: Sequence[float] = (),
+        noise: Sequence[float] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"autocast": False} | kwargs)
@@ -51,51 +71,90 @@ class RestorationModel(keras.Model):
             raise ValueError("selections: expected at least one stage, got none")
         if output not in ("final", "trajectory"):
             raise ValueError(f"output: expected 'final' or 'trajectory', got {output!r}")
+        if any(low >= high for low, high in itertools.pairwise(knots)):
+            raise ValueError(f"knots: expected ascending blurs, got {tuple(knots)}")
         self.selections = [Selection(**arguments) for arguments in selections]
-        self.states = [Blade(selection.num_bins, footprint) for selection in self.selections]
-        self.residuals = [Blade(selection.num_bins, residual_footprint) for selection in self.selections[1:]]
-        self.footprint, self.residual_footprint = tuple(footprint), tuple(residual_footprint)
+        self.footprint = layers.odd_footprint(footprint)
+        self.residual_footprint = layers.odd_footprint(residual_footprint)
         self.output_form = output
+        self.knots, self.noise = [float(knot) for knot in knots], [float(level) for level in noise]
+        sizes = {f"state_{k}": (k, self.footprint) for k in range(len(selections))}
+        sizes |= {f"residual_{k}": (k, self.residual_footprint) for k in range(1, len(selections))}
+        banks = (len(self.knots),) if self.knots else ()
+        self.bank = {
+            name: self.add_weight(
+                name=name, shape=(*banks, self.selections[k].num_bins, *taps), initializer="zeros", autocast=False
+            )
+            for name, (k, taps) in sizes.items()
+        }
+        """The trainable weights by name: state_0, state_1, residual_1, ..., [bins, R, S] or [knots, bins, R, S]."""
         self.supports_jit = ops.compiles_with_xla()
         self.built = True
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], output: str) -> RestorationModel:
         """From what training writes: see `blade_tf.models.build`."""
-        return cls(spec["selections"], spec["footprint"], spec["residual_footprint"], output)
+        return cls(**{key: value for key, value in spec.items() if key != "task"}, output=output)
 
-    @property
-    def bank(self) -> dict[str, keras.Variable]:
-        """The trainable weights by name: state_0, state_1, residual_1, ..."""
-        named = {f"state_{k}": blade.filters for k, blade in enumerate(self.states)}
-        return named | {f"residual_{k}": blade.filters for k, blade in enumerate(self.residuals, 1)}
-
-    def select(self, image: tf.Tensor) -> list[tf.Tensor]:
-        """The first stage's selection of an image, as a list; no gradient flows through it."""
-        return [self.selections[0](tf.stop_gradient(image))]
+    def select(self, inputs: Any) -> list[tf.Tensor]:
+        """The first stage's selection of what `call` takes, as a list; no gradient flows through it."""
+        return [self.selections[0](tf.stop_gradient(self._prepared(inputs)[0]))]
 
     def mosaic(self) -> tuple[np.ndarray, int]:
-        """The first stage's filters to look at, and the number of orientations."""
-        return keras.ops.convert_to_numpy(self.states[0].filters), self.selections[0].orientations
+        """The first stage's filters to look at, of the middle knot if any, and the number of orientations."""
+        filters = keras.ops.convert_to_numpy(self.bank["state_0"])
+        return filters[len(self.knots) // 2] if self.knots else filters, self.selections[0].orientations
 
-    def stage(self, k: int, u: tf.Tensor, f: tf.Tensor) -> tf.Tensor:
-        """The state after stage k, from the state u before it and what was given, f."""
+    def filters(self, name: str, weights: tf.Tensor | None, dtype: tf.DType) -> tf.Tensor:
+        """A bank as the stages use it, [bins, R, S]: with weights of the knots, [N, knots], the images' one by one."""
+        bank = tf.cast(self.bank[name], dtype)
+        if weights is None:
+            return bank
+        blended = tf.tensordot(weights, bank, 1)
+        return tf.reshape(blended, [-1, *bank.shape[2:]])
+
+    def stage(self, k: int, u: tf.Tensor, f: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+        """The state after stage k, from the state u before it and what was given, f; `weights` as of `filters`."""
         chosen = self.selections[k](tf.stop_gradient(u))
-        change = self.states[k](u, chosen)
+        if weights is not None:
+            chosen += self.selections[k].num_bins * tf.range(tf.shape(u)[0])[:, tf.newaxis, tf.newaxis]
+        change = ops.blade_filter(u, self.filters(f"state_{k}", weights, u.dtype), chosen)
         if k:
-            change += self.residuals[k - 1](f - u, chosen)
-        return u + tf.cast(change, u.dtype)
+            change += ops.blade_filter(f - u, self.filters(f"residual_{k}", weights, u.dtype), chosen)
+        return u + change
 
-    def call(self, image: tf.Tensor) -> tf.Tensor:
-        image = ops.image_tensor(image)
+    def call(self, inputs: Any) -> tf.Tensor:
+        image, weights, unit = self._prepared(inputs)
         states = []
         u = image
         for k in range(len(self.selections)):
-            u = self.stage(k, u, image)
+            u = self.stage(k, u, image, weights)
             states.append(u)
-        return u if self.output_form == "final" else tf.stack(states, axis=1)
+        found = states[-1] if self.output_form == "final" else tf.stack(states, axis=1)
+        return found if unit is None else found * tf.reshape(unit, [-1] + [1] * (len(found.shape) - 1))
 
-    def compute_output_spec(self, image: Any) -> keras.KerasTensor:
+    def _prepared(self, inputs: Any) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
+        """The image as the stages see it, the weights of the knots [N, knots], and sigma [N]; None without knots."""
+        image, degradation = self._parts(inputs)
+        image = ops.image_tensor(image)
+        if not self.knots:
+            return image, None, None
+        degradation = tf.cast(degradation, image.dtype)
+        if not degradation.shape.is_compatible_with([image.shape[0], 2]):
+            raise ValueError(f"degradation: expected [N, 2] = [{image.shape[0]}, 2], got {degradation.shape}")
+        blur, sigma = (ops.of_shape("degradation", part, "[N]", image, 1) for part in tf.unstack(degradation, axis=1))
+        return image / sigma[:, tf.newaxis, tf.newaxis, tf.newaxis], knot_weights(blur, self.knots), sigma
+
+    def _parts(self, inputs: Any) -> tuple[Any, Any]:
+        """The image, and what is told of its degradation, None for nothing."""
+        if not self.knots:
+            return inputs, None
+        if not isinstance(inputs, list | tuple) or len(inputs) != 2:
+            raise ValueError("inputs: expected [image, degradation], as the model has knots, got one tensor")
+        return inputs[0], inputs[1]
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        image, _ = self._parts(inputs)
         shape = tuple(image.shape)
         final = self.output_form == "final"
         return keras.KerasTensor(shape if final else (shape[0], len(self.selections), *shape[1:]), image.dtype)
@@ -111,4 +170,6 @@ class RestorationModel(keras.Model):
             "footprint": list(self.footprint),
             "residual_footprint": list(self.residual_footprint),
             "output": self.output_form,
+            "knots": list(self.knots),
+            "noise": list(self.noise),
         }

@@ -54,6 +54,8 @@ class Sampling:
 
     def operator(self, border: str = "periodic") -> operators.Operator:
         """A, on images whose sizes the factor divides."""
+        if border == "periodic":
+            return operators.downsample(self.kernel, self.factor, self.offset)
         return operators.subsample(self.factor, self.offset) @ operators.blur(self.kernel, border)
 
     def explaining(self, f: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:

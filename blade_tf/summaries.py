@@ -29,9 +29,16 @@ def psnr_by_step(model: Any, pair: Pair, examples: np.ndarray) -> np.ndarray:
 class Summaries:
     """TensorBoard: loss, learning rate, PSNR by step, filter mosaics, the selection's histogram, images."""
 
-    def __init__(self, folder: pathlib.Path, model: Any, pair: Pair, validation: np.ndarray) -> None:
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        model: Any,
+        pair: Pair,
+        inputs: Callable[[Any, tf.Tensor], Any],
+        validation: np.ndarray,
+    ) -> None:
         self.writer = tf.summary.create_file_writer(str(folder))
-        self.model, self.pair, self.validation = model, pair, validation
+        self.model, self.pair, self.inputs, self.validation = model, pair, inputs, validation
 
     def scalars(self, step: int, loss: float, learning_rate: float) -> None:
         """Writes the loss and the learning rate of a step."""
@@ -43,11 +50,13 @@ class Summaries:
         """Writes what the model does on the validation photographs; returns the mean PSNR of the final step."""
         model, first = self.model, self.validation[:4]
         psnr = psnr_by_step(model, self.pair, self.validation).mean(0)
-        predicted, wanted = (tensor.numpy()[:, -1] for tensor in self.pair(model, tf.constant(first)))
+        batch = tf.constant(first)
+        predicted, wanted = (tensor.numpy()[:, -1] for tensor in self.pair(model, batch))
         _, height, width, channels = wanted.shape
         top, left = (first.shape[2] - height) // 2, (first.shape[3] - width) // 2
         given = first[:, 0, top : top + height, left : left + width, :channels]
-        selections = [part[0] if isinstance(part, list | tuple) else part for part in model.select(given)]
+        chosen_by = model.select(self.inputs(model, batch))
+        selections = [part[0] if isinstance(part, list | tuple) else part for part in chosen_by]
         with self.writer.as_default(step):
             for k, value in enumerate(psnr):
                 tf.summary.scalar(f"validation_psnr/step_{k + 1:02d}", value)

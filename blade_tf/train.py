@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -208,7 +209,8 @@ def _train(
         trainer.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
         trainer.follow()
     first = int(trainer.step.numpy())
-    summaries = Summaries(path / "events", trainer.model, trainer.task.pair, opened.validation)
+    task = trainer.task
+    summaries = Summaries(path / "events", trainer.model, task.pair, task.inputs, opened.validation)
 
     def diverged(what: str, step: int) -> DivergedError:
         kept = (
@@ -291,17 +293,18 @@ def _finish(
     rivals = trainer.task.rivals(data, config)
     bank = _best_weights(trainer, data, config.train.average)
     weights = {f"trained/{name}": value for name, value in bank.items()}
-    weights |= {name: value for name, value in start.arrays.items() if not name.startswith("whitening/")}
+    before = {name: value for name, value in start.arrays.items() if not name.startswith("whitening/")}
     plain = json.loads(json.dumps(config.to_dict()))
-    trained = models.Trained(config.name, start.spec, plain, rivals, weights)
+    both = models.Trained(config.name, start.spec, plain, rivals, weights | before)
+    trained = both if trainer.task.keeps_start else dataclasses.replace(both, weights=weights)
     trained.save(path / "model")
     # Keras writes in place, and wants this suffix.
     partial = path / ".model.partial.keras"
     trained.model().save(partial)
     partial.rename(path / "model.keras")
     scores = {
-        name: float(psnr_by_step(trained.model(name, "trajectory"), trainer.task.pair, data.validation)[:, -1].mean())
-        for name in dict.fromkeys(key.partition("/")[0] for key in weights)
+        name: float(psnr_by_step(both.model(name, "trajectory"), trainer.task.pair, data.validation)[:, -1].mean())
+        for name in dict.fromkeys(key.partition("/")[0] for key in both.weights)
     }
     files.write_json(
         path / "validation.json",

@@ -74,8 +74,8 @@ class UpscaleModel(keras.Model):
         return {f"stage_{k}": blade.filters for k, blade in enumerate(self.stages)}
 
     def select(self, image: tf.Tensor) -> list[tf.Tensor]:
-        """The first stage's selection of an upscaled image, without the phase, as a list; no gradient flows through."""
-        return [self.selections[0](tf.stop_gradient(image))]
+        """The first stage's selection for an image, without the phase, as a list; no gradient flows through it."""
+        return [self.selections[0](tf.stop_gradient(self.start(image)))]
 
     def mosaic(self) -> tuple[np.ndarray, int]:
         """The first stage's filters of the first phase to look at, and the number of orientations."""

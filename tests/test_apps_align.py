@@ -9,10 +9,11 @@ import scipy.ndimage
 import skimage.data
 import tensorflow as tf
 
+from blade_tf import align_ops, align_stock, flow_io, native, ops
 from blade_tf import compare as compare_lib
-from blade_tf import flow_io
 from blade_tf.apps import align as app
 from blade_tf.compare import align as compare
+from blade_tf.compare import moved
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared" / "data" / "flow"
 
@@ -140,6 +141,76 @@ def test_a_graph_of_open_sizes():
         graph(pair[0] * np.nan, pair[1])
 
 
+needs_native = pytest.mark.skipif(native.library is None, reason="blade_tf was installed without its native library")
+
+
+@needs_native
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (40, 1), (3, 5), (33, 47), (64, 80)])
+@pytest.mark.parametrize("levels", [1, 5])
+def test_native_equals_stock(height, width, levels):
+    rng = np.random.default_rng(height * width)
+    photograph = scipy.ndimage.gaussian_filter(skimage.data.camera()[40:120, 180:270].astype(np.float64) / 255, 1)
+    several = [
+        np.stack([photograph[a : a + height, b : b + width] for a, b in rng.integers(3, 6, (3, 2))]) for _ in range(2)
+    ]
+    found = []
+    for name in ("native", "stock"):
+        with ops.implementation(name):
+            found.append(app.align(*(images[..., np.newaxis].astype(np.float32) for images in several), levels).numpy())
+    # Coarse levels double what roundings make.
+    np.testing.assert_allclose(*found, atol=2e-3 if levels > 1 else 1e-4)
+
+
+@needs_native
+def test_native_block_matching_is_that_of_stock():
+    rng = np.random.default_rng(0)
+    pair = [tf.constant(rng.random((2, 60, 75)), tf.float32) for _ in range(2)]
+    parameters = align_ops.AlignParameters(steps=(0, 0), matched=0)
+    found = align_ops.blade_align(*pair, 4, parameters)
+    np.testing.assert_array_equal(found, align_stock.blade_align(*pair, 4, parameters))
+    assert np.abs(found).max() > 4
+
+
+@needs_native
+def test_a_program_that_xla_compiles():
+    if not native.xla:
+        pytest.skip("blade_tf was built without its library for XLA")
+    value, (y, x) = smooth(40, 56)
+    pair = tf.constant(tensor(value(y, x))), tf.constant(tensor(value(y - 1.1, x)))
+    np.testing.assert_array_equal(tf.function(app.align, jit_compile=True)(*pair), app.align(*pair))
+
+
+@needs_native
+def test_huge_values_and_unequal_shapes_end_well():
+    for value in (1e30, 3e38):
+        image = np.random.default_rng(0).choice([-value, value], (1, 20, 30, 1)).astype(np.float32)
+        assert app.align(image, image[:, ::-1]).shape == (1, 20, 30, 2)
+    plane = tf.zeros([1, 8, 9])
+    for pair, name in (
+        ((plane, plane[:, 1:]), "moving"),
+        ((plane[0], plane[0]), "Shape must be rank 3|reference"),
+        ((plane[:, :0],) * 2, "reference"),
+    ):
+        with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=name):
+            align_ops.blade_align(*pair, 2, app.PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"smoothness": 0}, r"smoothness: expected a number in \[1e-12, 1e\+12\], got 0"),
+        ({"robust": float("nan")}, "robust: expected a number .*, got nan"),
+        ({"tile": 6}, "tile: expected an odd number, got 6"),
+        ({"radius": 17}, r"radius: expected a number in \[0, 16\], got 17"),
+        ({"sweeps": 0}, r"sweeps: expected a number in \[1, 1000\], got 0"),
+        ({"steps": (1, -1)}, r"steps: expected two numbers of at least 0, got \(1, -1\)"),
+    ],
+)
+def test_parameters_that_make_no_sense(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        app.AlignParameters(**parameters)
+
+
 GOOD = np.zeros([1, 8, 9, 1], np.float32)
 
 
@@ -203,6 +274,40 @@ def test_the_comparison_of_a_folder_of_scenes(tmp_path):
     assert (tmp_path / "results" / "figures" / "align_shifted.jpg").exists()
     with pytest.raises(ValueError, match="images: expected a folder of scenes"):
         compare.compare(scene)
+
+
+def test_scenes_move_by_their_flow():
+    photographs = {
+        name: getattr(skimage.data, name)()[:512, :512].reshape(512, 512, -1)[..., :1].astype(np.float32) / 255
+        for name in ("camera", "astronaut", "brick", "grass")
+    }
+    found = list(moved.scenes(photographs))
+    assert len(found) == 8
+    for k, ((reference, moving), flow) in enumerate(found):
+        assert reference.shape == moving.shape == (*flow.shape[:2], 1) == (128, 128, 1)
+        back = displaced_along(moving, flow)
+        inside = np.s_[16:-16, 16:-16]
+        before, after = (np.median(np.abs(u - reference[..., 0])[inside]) for u in (moving[..., 0], back))
+        assert after < 0.02, k
+        assert after < before
+    for _, flow in found[1::2]:
+        assert len(np.unique(flow.reshape(-1, 2), axis=0)) == moved.LAYERS + 1
+
+
+def displaced_along(image, flow):
+    y, x = np.indices(flow.shape[:2])
+    return scipy.ndimage.map_coordinates(image[..., 0], [y + flow[..., 1], x + flow[..., 0]], order=3, mode="nearest")
+
+
+def test_tuning_finds_the_least_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "EVERY", 1)
+    monkeypatch.setattr(compare, "GRID", {"smoothness": (1e-4, 100.0), "bias": (0.002, 0.005)})
+    for name in ("camera", "brick"):
+        skimage.io.imsave(tmp_path / f"{name}.png", getattr(skimage.data, name)())
+    found = compare.tune(tmp_path)
+    assert found["smoothness"] == 1e-4
+    assert found["error"] <= found["before"]
+    assert set(found) == {"smoothness", "bias", "error", "before"}
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data/flow, which is not part of the package")

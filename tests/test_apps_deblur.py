@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import blade_tf
 from blade_tf import image_io, metrics, models, operators
-from blade_tf.apps import deblur, folded, kernels, noise, restoration
+from blade_tf.apps import deblur, folded, kernels, noise, restoration, stages
 
 RNG = np.random.default_rng(0)
 GAUSSIAN = kernels.gaussian(1.0)
@@ -305,7 +305,19 @@ def test_bad_input(call, message):
 def test_an_image_of_the_kernels_size_and_no_image():
     f = np.full((1, 7, 7, 1), 0.5, np.float32)
     np.testing.assert_allclose(deblur.deblur(f, GAUSSIAN, noise=0.02), f, atol=1e-5)
-    assert deblur.deblur(f[:0], noise=0.02).shape == (0, 7, 7, 1)
+    operator, rate = operators.identity(), tf.zeros_like
+    for none in (f[:0], f[:, :0]):
+        for call in (
+            lambda f=none: deblur.deblur(f),
+            lambda f=none: deblur.deblur(f, GAUSSIAN, noise=0.02),
+            lambda f=none: deblur.fill(f, 1),
+            lambda f=none: restoration.restore(f, operator, rate, 0.1, 1.0),
+            lambda f=none: restoration.balance(f, operator, rate, 0.1, 0.1),
+            lambda f=none: restoration.squared_norm(operators.Operator(tf.identity, tf.identity), f),
+            lambda f=none: stages.restore(f),
+        ):
+            with pytest.raises(ValueError, match=r"image: expected at least one image of at least one pixel, got \("):
+                call()
 
 
 # Exports
@@ -525,7 +537,27 @@ def test_what_makes_no_sense_is_named(arguments, message):
     ("flags", "message"),
     [
         (["--stages=restoration", "--steps=3"], "steps: expected none with --stages, got 3"),
-        (["--stages=restoration", "--kernel=gaussian:1"], "kernel: expected none with --stages, got 'gaussian:1'"),
+        (
+            ["--stages=restoration", "--kernel=gaussian:1"],
+            "kernel: expected none with --stages of one degradation, got 'gaussian:1'",
+        ),
+        (
+            ["--stages=restoration_range", "--kernel=gaussian:2.5"],
+            "blur: expected 0 px to 1.6 px, what the model was trained for, got 2.5 px",
+        ),
+        (
+            ["--stages=restoration_range", "--noise=0.5"],
+            "noise: expected 1/255 to 20/255, what the model was trained for, got 0.5/255",
+        ),
+        (["--stages=restoration_range", "--kernel=disk:1"], "kernel: expected gaussian:SIGMA, got 'disk:1'"),
+        (
+            ["--stages=restoration_range", "--noestimate"],
+            "noise: expected a noise level, as it is not to be estimated (--noestimate), got none",
+        ),
+        (
+            ["--stages=restoration_range", "--kernel=gaussian:1", "--export=x"],
+            "kernel: expected none with --export and --stages, got 'gaussian:1'",
+        ),
         (["--stages=ced"], "model: expected one that restores images, got 'ced', trained for evolution"),
         (["--paper", "--dt=0.1"], "dt: expected none with --paper, got 0.1"),
         (["--export=x", "--noise=3"], "noise: expected none with --export, got 3.0"),
@@ -539,9 +571,17 @@ def test_flags_that_would_be_ignored_are_refused(flags, message, program, tmp_pa
     assert not (tmp_path / "out.png").exists()
 
 
-def test_the_program_restores_by_stages(program, tmp_path):
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--stages=restoration"],
+        ["--stages=restoration_range", "--kernel=gaussian:1"],
+        ["--stages=restoration_range", "--kernel=gaussian:1", "--noise=5"],
+    ],
+)
+def test_the_program_restores_by_stages(flags, program, tmp_path):
     image_io.write_image(tmp_path / "in.png", image_io.Image(degraded(PHOTOGRAPH, GAUSSIAN)[0].clip(0, 1)))
-    arguments = f"--input={tmp_path / 'in.png'}", f"--output={tmp_path / 'out.png'}", "--stages=restoration", "--beside"
+    arguments = f"--input={tmp_path / 'in.png'}", f"--output={tmp_path / 'out.png'}", *flags, "--beside"
     assert program("deblur", *arguments).status == 0
     before, after = (image_io.read_image(tmp_path / name).pixels[np.newaxis] for name in ("in.png", "out.png"))
     assert psnr(after, PHOTOGRAPH) > psnr(before, PHOTOGRAPH) + 2

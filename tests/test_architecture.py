@@ -10,11 +10,11 @@ PACKAGE = pathlib.Path(blade_tf.__file__).parent
 
 # Imports point downward: a module may import those of the rows above its own, and its own package.
 LAYERS = [
-    ["arguments", "files", "image", "image_codecs", "least_squares", "names", "native", "parallel"],
+    ["arguments", "files", "image", "image_codecs", "least_squares", "names", "native", "norms", "parallel"],
     ["config", "flow_io", "image_io", "integrate", "losses", "metrics", "operators", "structure_tensor"],
-    ["interpolation", "pdes", "report", "sampling", "select_stock", "stock"],
+    ["align_stock", "interpolation", "pdes", "report", "sampling", "select_stock", "stock"],
     ["ops"],
-    ["layers", "select_ops"],
+    ["align_ops", "layers", "level_set_ops", "select_ops"],
     ["selection", "step_ops"],
     ["flux", "pair_ops"],
     ["flux_ops", "pairs"],

@@ -4,8 +4,9 @@ import scipy.ndimage
 import skimage.data
 import skimage.restoration
 
-from blade_tf import image
-from blade_tf.compare import deblur, deblur_peers, degraded
+from blade_tf import image, image_io
+from blade_tf.apps import deblur as apps_deblur
+from blade_tf.compare import deblur, deblur_methods, deblur_peers, degraded
 
 PHOTOGRAPH = skimage.data.camera()[150:214, 200:280].astype(np.float32) / 255
 
@@ -51,10 +52,19 @@ def test_masks_differ_by_seed_and_leave_most_pixels(kind):
 def test_each_method_of_each_table_restores():
     truth = [PHOTOGRAPH[..., np.newaxis]]
     tables = [
-        (deblur._deblurring(), degraded.degraded(truth, deblur.NOISE, deblur.BLUR), 0.3),
-        (deblur._choices(), degraded.degraded(truth, deblur.NOISE, deblur.BLUR), 0.3),
-        (deblur._denoising(25, deblur.CHAMBOLLE[-1], deblur.NL_MEANS[-1]), degraded.degraded(truth, 25 / 255), 3),
-        (deblur._inpainting(), degraded.masked(truth, "scratches"), 3),
+        (deblur_methods.deblurring(), degraded.degraded(truth, deblur_methods.NOISE, deblur_methods.BLUR), 0.3),
+        (deblur_methods.choices(), degraded.degraded(truth, deblur_methods.NOISE, deblur_methods.BLUR), 0.3),
+        (
+            deblur_methods.denoising(5, deblur_methods.CHAMBOLLE[0], deblur_methods.NL_MEANS[0]),
+            degraded.degraded(truth, 5 / 255),
+            0.5,
+        ),
+        (
+            deblur_methods.denoising(25, deblur_methods.CHAMBOLLE[-1], deblur_methods.NL_MEANS[-1]),
+            degraded.degraded(truth, 25 / 255),
+            3,
+        ),
+        (deblur_methods.inpainting(), degraded.masked(truth, "scratches"), 3),
     ]
     for methods, problems, gain in tables:
         scores = deblur.mean_scores(methods, problems)
@@ -67,3 +77,21 @@ def test_a_search_finds_the_best_number():
     problems = [(degraded.Problem(np.full((16, 16, 1), 0.5, np.float32), 0.1), np.full((16, 16, 1), 0.7, np.float32))]
     found = deblur._search(lambda a: lambda problem: problem.f + np.float32(a), [0.05], problems)
     assert found[0] == pytest.approx(0.2, rel=0.1)
+
+
+def test_tuning_ends_with_a_number_for_each_constant(tmp_path, monkeypatch):
+    """On one tiny photograph, with the searches' first look alone."""
+    image_io.write_image(tmp_path / "photograph.png", image_io.Image(PHOTOGRAPH[..., np.newaxis]))
+    tuned = {key: tuple(numbers[2:3] for numbers in pair) for key, pair in apps_deblur.TUNED.items()}
+    monkeypatch.setattr(apps_deblur, "TUNED", tuned)
+    monkeypatch.setattr(apps_deblur, "NOISES", apps_deblur.NOISES[2:3])
+    monkeypatch.setattr(deblur, "FACTORS", (1.15,))
+    monkeypatch.setattr(deblur, "SIDE", 24)
+    monkeypatch.setattr(deblur, "GAIN", 99.0)
+    found = deblur.tune(tmp_path)
+    assert found["TUNED tv_flow False 5"] == pytest.approx([1.0, 0.417])
+    assert found["MODELS ced_paper"] == list(deblur_methods.MODELS["ced_paper"])
+    assert found["denoise_nl_means 15"] == [deblur_methods.NL_MEANS[1]]
+    assert found["WIENER"] == [deblur_methods.WIENER]
+    assert 1 <= found["RICHARDSON_LUCY"] <= 15
+    assert len(found) == 4 + 2 + 6 + 3 + 4

@@ -34,6 +34,7 @@ def operators_on(shape):
         coarse = operators.subsample(factor, offset)
         small = (n, h // factor, w // factor, c)
         found += [(coarse, small), (coarse @ operators.blur(KERNEL) @ own, small)]
+        found += [(operators.downsample(kernel, factor, offset), small) for kernel in (KERNEL, ROW, GAUSSIAN)]
     return found
 
 
@@ -79,6 +80,25 @@ def test_subsampling_takes_pixels_and_its_adjoint_puts_them_back():
     back = coarse.adjoint(coarse(u)).numpy()
     np.testing.assert_array_equal(back[:, 2::3, 2::3], coarse(u))
     assert np.count_nonzero(back) == 2 * 3 * 2
+
+
+@KERNELS
+@pytest.mark.parametrize(("factor", "offset"), [(1, 0), (2, 0), (2, 1), (3, 2), (4, 1)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_downsampling_is_the_composition(dtype, factor, offset, kernel):
+    composition = operators.subsample(factor, offset) @ operators.blur(kernel, "periodic")
+    once = operators.downsample(kernel, factor, offset)
+    assert once.bound == composition.bound
+    smallest = tuple(-(-size // factor) for size in kernel.shape)
+    for size in (smallest, (7, 8)):
+        u, v = noise(2, *(factor * n for n in size), 3), noise(2, *size, 3)
+        for own, other, argument in ((once, composition, u), (once.adjoint, composition.adjoint, v)):
+            argument = tf.cast(argument, dtype)
+            graph = tf.function(own, input_signature=[tf.TensorSpec([None, None, None, 3], dtype)])
+            expected = other(argument)
+            for found in (own(argument), graph(argument)):
+                assert found.dtype == dtype
+                np.testing.assert_allclose(found, expected, atol=1e-5 if dtype == "float32" else 1e-13)
 
 
 def test_a_mask_hides_what_is_unknown():

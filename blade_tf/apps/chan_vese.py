@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from blade_tf import arguments, models
+from blade_tf.level_set_ops import LevelSetSums, level_set_sums, neighbours
 
 __all__ = ["SCALE", "Segmentation", "Settings", "descend"]
 
@@ -18,16 +19,6 @@ REFERENCE_MU, MODEL_MU = 0.2, 0.04  # the paper's
 # mu with a model weighs the border's length as its mu of the reference solver does.
 SCALE = MODEL_MU / REFERENCE_MU
 ETA = 1e-16  # under the roots
-ARCTAN = (
-    0.0028662257,
-    -0.0161657367,
-    0.0429096138,
-    -0.0752896400,
-    0.1065626393,
-    -0.1420889944,
-    0.1999355085,
-    -0.3333314528,
-)
 
 Pair = tuple[tf.Tensor, tf.Tensor]
 Settle = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
@@ -89,18 +80,11 @@ class Settings:
             raise ValueError(f"tolerance: expected a finite number of at least 0, got {self.tolerance!r}")
 
 
-def _neighbours(phi: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """phi [N, H, W] at y - 1, y + 1, x - 1 and x + 1; borders are replicated."""
-    up, down = tf.concat([phi[:, :1], phi[:, :-1]], 1), tf.concat([phi[:, 1:], phi[:, -1:]], 1)
-    left, right = tf.concat([phi[:, :, :1], phi[:, :, :-1]], 2), tf.concat([phi[:, :, 1:], phi[:, :, -1:]], 2)
-    return up, down, left, right
-
-
 def _semi_implicit(mu: float, dt: float) -> Settle:
     """Getreuer's scheme (IPOL 2, 2012, eq 22), every pixel from the iteration before, as in scikit-image."""
 
     def step(phi: tf.Tensor, delta: tf.Tensor, force: tf.Tensor) -> tf.Tensor:
-        up, down, left, right = _neighbours(phi)
+        up, down, left, right = neighbours(phi)
         across_x, across_y = tf.square((right - left) / 2), tf.square((down - up) / 2)
         pulled, weight = phi + dt * delta * force, tf.ones_like(phi)
         for neighbour, across in ((right, across_y), (left, across_y), (down, across_x), (up, across_x)):
@@ -122,47 +106,29 @@ def _by_model(model: models.EvolutionModel, mu: float, dt: float) -> Settle:
     return step
 
 
-def _sums(values: tf.Tensor) -> tf.Tensor:
-    """Over the last two axes. As products with ones, which XLA makes fast, unlike its sums."""
-    return tf.reduce_sum(tf.linalg.matvec(values, tf.ones_like(values[..., 0, :])), -1)
-
-
-def _means(f: tf.Tensor, inside: tf.Tensor) -> tuple[Pair, Pair]:
-    """Those of f [N, C, H, W] of mean 0, weighted by inside [N, H, W] and by 1 - inside, and the sums of these weights.
-
-    Without any weight a mean is 0, that of all pixels.
-    """
-    count, part = _sums(inside), _sums(f * inside[:, tf.newaxis])
-    other = tf.cast(tf.reduce_prod(tf.shape(f)[2:]), f.dtype) - count
-    means = (tf.math.divide_no_nan(total, weight[:, tf.newaxis]) for total, weight in ((part, count), (-part, other)))
-    return tuple(means), (count, other)
-
-
-def _heaviside(phi: tf.Tensor) -> tf.Tensor:
-    """1/2 + arctan(phi) / pi to 3e-8 (Abramowitz and Stegun 4.4.49), which XLA computes in one pass with the rest."""
-    size = tf.abs(phi)
-    small = tf.minimum(size, tf.math.reciprocal_no_nan(size))
-    square, value = tf.square(small), tf.zeros_like(phi)
-    for coefficient in ARCTAN:
-        value = (value + coefficient) * square
-    angle = (value + 1) * small
-    return 0.5 + tf.sign(phi) * tf.where(size > 1, math.pi / 2 - angle, angle) / math.pi
+def _means(sums: LevelSetSums, pixels: tf.Tensor) -> Pair:
+    """Those of images of mean 0 inside and outside, [N, C]; without any pixel 0, that of all pixels."""
+    inside, outside = sums.pixels[:, tf.newaxis], (pixels - sums.pixels)[:, tf.newaxis]
+    return tf.math.divide_no_nan(sums.inside, inside), tf.math.divide_no_nan(-sums.inside, outside)
 
 
 def _misfits(f: tf.Tensor, means: Pair, settings: Settings) -> Pair:
     """lambda1 |f - c1|^2 and lambda2 |f - c2|^2, [N, H, W]."""
-    inside, outside = (tf.reduce_mean(tf.square(f - c[:, :, tf.newaxis, tf.newaxis]), 1) for c in means)
+    inside, outside = (
+        tf.reduce_mean(tf.square(f - tf.cast(c, f.dtype)[:, :, tf.newaxis, tf.newaxis]), 1) for c in means
+    )
     return settings.lambda1 * inside, settings.lambda2 * outside
 
 
-def _energy(f: tf.Tensor, phi: tf.Tensor, means: Pair, misfits: Pair, mu: float, settings: Settings) -> tf.Tensor:
-    """E [N], from the misfits to other means than its own: sum(w |f - b|^2) = sum(w |f - c|^2) - sum(w) |b - c|^2."""
-    up, down, left, right = _neighbours(phi)
-    length = tf.sqrt(tf.square(down - up) + tf.square(right - left)) / (2 * math.pi * (1 + tf.square(phi)))
-    inside = _heaviside(phi)
-    energy = _sums(mu * length + misfits[1] + inside * (settings.nu + misfits[0] - misfits[1]))
-    for weight, b, sum_w, c in zip((settings.lambda1, settings.lambda2), *_means(f, inside), means, strict=True):
-        energy -= weight * sum_w * tf.reduce_mean(tf.square(b - c), 1)
+def _energy(sums: LevelSetSums, pixels: tf.Tensor, squares: tf.Tensor, mu: float, settings: Settings) -> tf.Tensor:
+    """E [N] of images of mean 0 and sums of squares [N, C]: sum(w |f - c|^2) = sum(w f^2) - sum(w f)^2 / sum(w)."""
+    energy = mu * sums.length + settings.nu * sums.area
+    for weight, area, square in (
+        (settings.lambda1, sums.area, sums.squared),
+        (settings.lambda2, pixels - sums.area, squares - sums.squared),
+    ):
+        explained = tf.math.divide_no_nan(tf.square(sums.weighted), area[:, tf.newaxis])
+        energy += weight * tf.reduce_mean(square - explained, 1)
     return energy
 
 
@@ -182,40 +148,46 @@ def descend(
       that were not needed: XLA has to know sizes.
     """
     f, phi = tf.transpose(image, [0, 3, 1, 2]), start[..., 0]
-    pixels = tf.cast(tf.reduce_prod(tf.shape(phi)[1:]), phi.dtype)
-    middle = _sums(f) / pixels
+    pixels = tf.cast(tf.reduce_prod(tf.shape(phi)[1:]), tf.float64)
+    middle = tf.cast(tf.reduce_mean(tf.cast(f, tf.float64), [2, 3]), f.dtype)
     f -= middle[:, :, tf.newaxis, tf.newaxis]
+    squares = tf.reduce_sum(tf.square(tf.cast(f, tf.float64)), [2, 3])
     mu = settings.mu or REFERENCE_MU if model is None else (settings.mu or MODEL_MU) / SCALE
     settle = _semi_implicit(mu, settings.dt) if model is None else _by_model(model, mu, settings.dt)
 
-    def found(phi: tf.Tensor) -> tuple[Pair, Pair, tf.Tensor]:
-        means, _ = _means(f, tf.cast(phi > 0, f.dtype))
-        misfits = _misfits(f, means, settings)
-        return means, misfits, _energy(f, phi, means, misfits, mu, settings)
+    def noted(energies: tf.Tensor, k: tf.Tensor, sums: LevelSetSums) -> tf.Tensor:
+        return tf.where(rows == k, tf.cast(_energy(sums, pixels, squares, mu, settings), phi.dtype), energies)
 
-    def more(k: tf.Tensor, _: tf.Tensor, change: tf.Tensor, *__: tf.Tensor) -> tf.Tensor:
+    def more(k: tf.Tensor, _: tf.Tensor, change: tf.Tensor, *__: Any) -> tf.Tensor:
         return (k < settings.iterations) & tf.reduce_any(change > settings.tolerance)
 
-    def iterate(k: tf.Tensor, phi: tf.Tensor, change: tf.Tensor, energies: tf.Tensor, iterations: tf.Tensor) -> tuple:
+    def iterate(
+        k: tf.Tensor,
+        phi: tf.Tensor,
+        change: tf.Tensor,
+        energies: tf.Tensor,
+        iterations: tf.Tensor,
+        sums: LevelSetSums,
+    ) -> tuple:
         moving = change > settings.tolerance
-        _, misfits, energy = found(phi)
+        misfits = _misfits(f, _means(sums, pixels), settings)
         stepped = settle(phi, 1 / (1 + tf.square(phi)), misfits[1] - misfits[0] - settings.nu)
         stepped = tf.where(moving[:, tf.newaxis, tf.newaxis], stepped, phi)
-        moved = tf.where(moving, tf.sqrt(_sums(tf.square(stepped - phi)) / pixels), change)
-        return k + 1, stepped, moved, tf.where(rows == k, energy, energies), iterations + tf.cast(moving, tf.int32)
+        sums = level_set_sums(stepped, phi, f)
+        moved = tf.where(moving, tf.cast(tf.sqrt(sums.change / pixels), phi.dtype), change)
+        return k + 1, stepped, moved, noted(energies, k + 1, sums), iterations + tf.cast(moving, tf.int32), sums
 
     count, rows = tf.shape(phi)[0], tf.range(settings.iterations + 1)[:, tf.newaxis]
+    sums = level_set_sums(phi, phi, f)
     state = (
         tf.constant(0),
         phi,
         tf.fill([count], tf.constant(math.inf, phi.dtype)),
-        tf.zeros([settings.iterations + 1, count], phi.dtype),
+        noted(tf.zeros([settings.iterations + 1, count], phi.dtype), tf.constant(0), sums),
         tf.zeros([count], tf.int32),
+        sums,
     )
-    k, phi, _, energies, iterations = tf.while_loop(more, iterate, state, parallel_iterations=1)
-    means, _, energy = found(phi)
-    energies = tf.where(rows == k, energy, energies)
+    _, phi, _, energies, iterations, sums = tf.while_loop(more, iterate, state, parallel_iterations=1)
     level_set = phi[..., tf.newaxis]
-    return Segmentation(
-        level_set > 0, level_set, tf.stack(means, 1) + middle[:, tf.newaxis], tf.transpose(energies), iterations
-    )
+    means = tf.cast(tf.stack(_means(sums, pixels), 1), f.dtype) + middle[:, tf.newaxis]
+    return Segmentation(level_set > 0, level_set, means, tf.transpose(energies), iterations)

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import colour, models, operators, ops
+from blade_tf import colour, models, operators
 from blade_tf import export as export_lib
 from blade_tf import image as image_lib
 from blade_tf.apps.noise import estimate_noise, noise_level
-from blade_tf.apps.restoration import STEPS, balance, restore
+from blade_tf.apps.restoration import STEPS, balance, image_batch, restore
 
 __all__ = ["PAPER", "Settings", "deblur", "export", "fill", "inpainting", "regulariser", "tuned"]
 
@@ -33,10 +33,10 @@ STABLE = 1.9  # what dt lambda ||A||^2 may be at most where it is chosen here; f
 # regulariser's equation and whether A blurs, the time step in the regulariser's own and dt lambda ||A||^2.
 NOISES = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0)
 TUNED = {
-    ("perona_malik", True): ((0.132, 0.296, 0.8, 1.0, 1.875, 5.062), (1.9, 1.9, 1.25, 0.556, 0.206, 0.165)),
-    ("perona_malik", False): ((0.198, 0.37, 0.556, 1.0, 2.812, 5.062), (1.125, 0.75, 0.333, 0.222, 0.154, 0.066)),
-    ("tv_flow", True): ((0.165, 0.444, 1.0, 1.25, 1.562, 2.812), (1.9, 1.875, 1.25, 0.556, 0.143, 0.064)),
-    ("tv_flow", False): ((0.247, 0.533, 1.0, 0.833, 1.953, 3.375), (1.125, 0.75, 0.417, 0.148, 0.107, 0.066)),
+    ("perona_malik", True): ((0.115, 0.296, 0.8, 1.0, 1.42, 5.062), (1.9, 1.9, 1.44, 0.639, 0.118, 0.165)),
+    ("perona_malik", False): ((0.172, 0.322, 0.556, 0.87, 2.45, 5.062), (1.125, 0.75, 0.333, 0.222, 0.134, 0.066)),
+    ("tv_flow", True): ((0.165, 0.444, 1.0, 1.25, 1.562, 2.45), (1.9, 1.875, 1.25, 0.556, 0.143, 0.0484)),
+    ("tv_flow", False): ((0.247, 0.533, 1.0, 0.833, 1.953, 2.93), (1.125, 0.862, 0.417, 0.148, 0.107, 0.0499)),
 }
 
 
@@ -135,7 +135,7 @@ def fill(f: Any, known: Any) -> tf.Tensor:
       f: float [N, H, W, C]; what is unknown may be NaN.
       known: 1 or True where a pixel is known, what broadcasts to f.
     """
-    f = ops.image_tensor(f)
+    f = image_batch(f)
     there = tf.broadcast_to(tf.cast(known, f.dtype), tf.shape(f))
     seen = tf.where(there > 0, f, tf.zeros_like(f))
     u = tf.math.divide_no_nan(*(tf.reduce_sum(t, [1, 2], keepdims=True) for t in (seen, there))) + tf.zeros_like(f)
@@ -174,11 +174,11 @@ def deblur(
       u, of the image's shape; values are not clipped.
 
     Raises:
-      ValueError: an image with NaN in what is known; a mask of other values than 0 and 1 or without any known pixel; a
-        noise level that is negative, or that no place of the image gives; and as `restore`, `balance` and
-        `blade_tf.operators.blur`.
+      ValueError: no image; an image with NaN in what is known; a mask of other values than 0 and 1 or without any
+        known pixel; a noise level that is negative, or that no place of the image gives; and as `restore`, `balance`
+        and `blade_tf.operators.blur`.
     """
-    f = ops.image_tensor(image)
+    f = image_batch(image)
     noise = _levels(noise, f)
     operator, start = operators.identity() if kernel is None else operators.blur(kernel), None
     if known is not None:

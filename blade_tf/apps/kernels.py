@@ -12,7 +12,7 @@ import numpy as np
 from blade_tf import arguments, image_io, names
 from blade_tf import image as image_lib
 
-__all__ = ["disk", "gaussian", "motion", "parse"]
+__all__ = ["disk", "gaussian", "motion", "parse", "parse_gaussian"]
 
 _FINE = 9  # samples of a pixel along each axis
 
@@ -63,6 +63,31 @@ def _shares(inside: np.ndarray) -> np.ndarray:
 _SHAPES: dict[str, tuple[Any, int]] = {"gaussian": (gaussian, 1), "disk": (disk, 1), "motion": (motion, 2)}
 
 
+def _parse_shape(text: str) -> tuple[str, list[float]] | None:
+    """A shape and its numbers; None for a file."""
+    shape, colon, numbers = text.partition(":")
+    if not colon or os.path.exists(text):
+        return None
+    if shape not in _SHAPES:
+        raise ValueError(f"kernel: unknown shape {shape!r}{names.hint(shape, _SHAPES)}")
+    count = _SHAPES[shape][1]
+    try:
+        values = [float(number) for number in numbers.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != count:
+        raise ValueError(f"kernel: expected {count} number{'s' * (count > 1)} after {shape}:, got {numbers!r}")
+    return shape, values
+
+
+def parse_gaussian(text: str) -> float:
+    """SIGMA of gaussian:SIGMA; ValueError for another text or kernel."""
+    shape, numbers = _parse_shape(text) or ("", [])
+    if shape != "gaussian":
+        raise ValueError(f"kernel: expected gaussian:SIGMA, got {text!r}")
+    return arguments.positive("sigma", numbers[0])
+
+
 def parse(text: str) -> np.ndarray:
     """A kernel [R, S] of sum 1 from gaussian:SIGMA, disk:RADIUS, motion:LENGTH,ANGLE, or a file.
 
@@ -71,18 +96,9 @@ def parse(text: str) -> np.ndarray:
     Raises:
       ValueError: for another text, a file that cannot be read, or a kernel whose sum is not positive.
     """
-    shape, colon, numbers = text.partition(":")
-    if colon and not os.path.exists(text):
-        if shape not in _SHAPES:
-            raise ValueError(f"kernel: unknown shape {shape!r}{names.hint(shape, _SHAPES)}")
-        function, count = _SHAPES[shape]
-        try:
-            values = [float(number) for number in numbers.split(",")]
-        except ValueError:
-            values = []
-        if len(values) != count:
-            raise ValueError(f"kernel: expected {count} number{'s' * (count > 1)} after {shape}:, got {numbers!r}")
-        return function(*values)
+    if found := _parse_shape(text):
+        shape, values = found
+        return _SHAPES[shape][0](*values)
     path = pathlib.Path(text)
     if path.suffix != ".npy":
         kernel = image_io.luma(image_io.read_image(path).pixels)[..., 0].astype(np.float64)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from blade_tf import arguments, integrate, operators, ops
 
-__all__ = ["STEPS", "balance", "restore", "squared_norm"]
+__all__ = ["STEPS", "balance", "image_batch", "restore", "squared_norm"]
 
 Rate = Callable[[tf.Tensor], tf.Tensor]
 
@@ -18,11 +18,19 @@ STEPS = 20
 HALVINGS = 8  # of a range of 10^4: lambda to 2 %
 
 
+def image_batch(image: Any) -> tf.Tensor:
+    """The image as a tensor; TypeError or ValueError unless it is float [N, H, W, C] with at least one value."""
+    image = ops.image_tensor(image)
+    if 0 in image.shape:
+        raise ValueError(f"image: expected at least one image of at least one pixel, got {image.shape}")
+    return image
+
+
 def squared_norm(operator: operators.Operator, u: Any, iterations: int = 50) -> float:
     """||A||^2 from above where the operator knows it; else by power iteration on images of u's shape, with a margin."""
     if operator.bound is not None:
         return operator.bound
-    u = ops.image_tensor(u)
+    u = image_batch(u)
     v = 1 + tf.random.stateless_normal(tf.shape(u), (0, 0), dtype=u.dtype)
     found = 0.0
     for _ in range(iterations):
@@ -73,11 +81,11 @@ def restore(
 
     Raises:
       TypeError: f is not float.
-      ValueError: another rank; a dt or weight that is not positive; dt weight ||A||^2 of 2 or more (checked eagerly and
-        for numbers alone); a kernel larger than the image.
+      ValueError: another rank, or no image; a dt or weight that is not positive; dt weight ||A||^2 of 2 or more
+        (checked eagerly and for numbers alone); a kernel larger than the image.
     """
-    f = ops.image_tensor(f)
-    u = f if start is None else ops.image_tensor(start)
+    f = image_batch(f)
+    u = f if start is None else image_batch(start)
     dt = dt if tf.is_tensor(dt) else arguments.positive("dt", dt)
     weight = weight if tf.is_tensor(weight) else arguments.positive("weight", weight)
     if method not in integrate.INTEGRATORS:
@@ -119,7 +127,7 @@ def balance(
     Raises:
       ValueError: a noise level that is not positive, and as `restore`.
     """
-    f = ops.image_tensor(f)
+    f = image_batch(f)
     noise = noise if tf.is_tensor(noise) else arguments.positive("noise", noise)
     sigma = tf.broadcast_to(tf.cast(noise, f.dtype), tf.shape(f)[:1])
     most = tf.cast(pull, f.dtype) / tf.cast(dt, f.dtype) * tf.ones_like(sigma)[:, None, None, None]

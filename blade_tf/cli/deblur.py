@@ -3,13 +3,13 @@
     blade-deblur --input=BLURRED.png --output=SHARP.png --kernel=gaussian:1.0 --noise=5
     blade-deblur --input=NOISY.png --output=CLEAN.png
     blade-deblur --input=SCRATCHED.png --output=WHOLE.png --mask=KNOWN.png
-    blade-deblur --input=BLURRED.png --output=SHARP.png --stages=restoration_range
+    blade-deblur --input=BLURRED.png --output=SHARP.png --stages=restoration_range --kernel=gaussian:1.0 --noise=5
     blade-deblur --export=SAVED --kernel=disk:2.5 --portable
 
 What is given says what is done: --kernel deblurs, --mask inpaints, both do both, neither denoises. The noise level is
-estimated where --noise does not state it. --stages takes a model that was trained for a degradation instead. PNG, JPEG
-and TIFF of 8 or 16 bits, gray or colour; alpha is kept. A file of a folder that cannot be restored does not stop the
-others; it is named, and the exit status is then 1.
+estimated where --noise does not state it. --stages takes a model that was trained for a degradation instead, or for a
+range of them that --kernel and --noise choose from. PNG, JPEG and TIFF of 8 or 16 bits, gray or colour; alpha is kept.
+A file of a folder that cannot be restored does not stop the others; it is named, and the exit status is then 1.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ _PAPER = flags.DEFINE_boolean(
 _STAGES = flags.DEFINE_string(
     "stages",
     None,
-    "Restore by a model that was trained for the degradation, needing no more: restoration (a Gaussian blur of "
-    "1 px, noise of 5), restoration_range (0.4 to 1.5 px, noise of 1 to 10), or a folder of a trained one.",
+    "Restore by a model that was trained for the degradation: restoration (a Gaussian blur of 1 px, noise of 5), "
+    "restoration_range (--kernel=gaussian:SIGMA up to 1.6 px or none, noise of 1 to 10), or a folder of a trained one.",
 )
 _COLOUR = flags.DEFINE_enum(
     "colour", None, list(colour.WAYS), "How a colour image's filters are chosen; default: as suits the regulariser."
@@ -91,8 +91,8 @@ def _function(settings: deblur.Settings) -> Callable[[image_io.Image], np.ndarra
     noise = None if _NOISE.value is None else _NOISE.value / 255
     balanced = _LAMBDA.value == "discrepancy"
     fixed = settings.dt is not None and settings.weight is not None
-    if noise is None and not _ESTIMATE.value and (balanced or not (fixed or (known is not None and kernel is None))):
-        raise ValueError("noise: expected a noise level, as it is not to be estimated (--noestimate), got none")
+    if noise is None and (balanced or not (fixed or (known is not None and kernel is None))):
+        _check_estimate()
 
     def restored(image: image_io.Image) -> np.ndarray:
         size = image.pixels.shape[:2]
@@ -114,18 +114,32 @@ def _refuse(flags_: Mapping[str, flags.FlagHolder], where: str) -> None:
             raise ValueError(f"{name}: expected none {where}, got {flag.value!r}")
 
 
+def _check_estimate() -> None:
+    if not _ESTIMATE.value:
+        raise ValueError("noise: expected a noise level, as it is not to be estimated (--noestimate), got none")
+
+
 def _by_stages() -> Callable[[image_io.Image], np.ndarray]:
     model = stages.load(_STAGES.value)
-    return lambda image: stages.restore(image.pixels[np.newaxis], model)[0].numpy()
+    if not model.knots:
+        _refuse({"kernel": _KERNEL, "noise": _NOISE}, "with --stages of one degradation")
+        return lambda image: stages.restore(image.pixels[np.newaxis], model)[0].numpy()
+    blur = kernels.parse_gaussian(_KERNEL.value) if _KERNEL.value else None
+    noise = None if _NOISE.value is None else _NOISE.value / 255
+    if noise is None:
+        _check_estimate()
+    stages.check_degradation(model, blur, noise)
+    return lambda image: stages.restore(image.pixels[np.newaxis], model, blur, noise)[0].numpy()
 
 
 def _run() -> None:
     if _STAGES.value:
-        _refuse(NUMBERS | PROBLEM | {"kernel": _KERNEL, "paper": _PAPER, "colour": _COLOUR}, "with --stages")
+        _refuse(NUMBERS | {"mask": _MASK, "paper": _PAPER, "colour": _COLOUR}, "with --stages")
     if _EXPORT.value:
         settings = {"dt": _DT, "lambda": _LAMBDA, "steps": _STEPS, "paper": _PAPER, "colour": _COLOUR}
         _refuse(PROBLEM | settings, "with --export")
     if _EXPORT.value and _STAGES.value:
+        _refuse({"kernel": _KERNEL}, "with --export and --stages")
         stages.export(_EXPORT.value, _STAGES.value, portable=_PORTABLE.value, channels=_CHANNELS.value)
         return
     if _EXPORT.value:

@@ -16,12 +16,13 @@ __all__ = ["Problem", "Problems", "degraded", "masked"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """f = A u + noise: the image f [H, W, 1], and what methods know beside it."""
+    """f = A u + noise: the image f [H, W, 1], and what methods know beside it; sigma is that of a Gaussian kernel."""
 
     f: np.ndarray
     noise: float
     kernel: np.ndarray | None = None
     known: np.ndarray | None = None
+    sigma: float | None = None
 
 
 Problems = list[tuple[Problem, np.ndarray]]
@@ -34,7 +35,7 @@ def degraded(images: Iterable[np.ndarray], noise: float, sigma: float | None = N
     for seed, u in enumerate(images):
         f = u if kernel is None else operators.blur(kernel)(u[np.newaxis])[0].numpy()
         f = f + np.random.default_rng(seed).normal(0, noise, f.shape).astype(f.dtype)
-        found.append((Problem(f, noise, kernel), u))
+        found.append((Problem(f, noise, kernel, sigma=sigma), u))
     return found
 
 

@@ -101,4 +101,8 @@ def _pair(model: ResampleModel, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
     return tf.stack(states[1:], axis=1)[:, :, inside, inside], batch[:, 1:, inside, inside, :1]
 
 
-RESAMPLING = Task(_check, _start, _pair)
+def _inputs(_model: ResampleModel, batch: tf.Tensor) -> tf.Tensor:
+    return batch[:, 0, ..., :1]
+
+
+RESAMPLING = Task(_check, _start, _pair, _inputs)

@@ -92,10 +92,14 @@ def _start(data: records.RecordReader, config: ml_collections.ConfigDict) -> Sta
     return Start(spec, {key: np.asarray(value, np.float32) for key, value in arrays.items()})
 
 
+def _inputs(model: UpscaleModel, batch: tf.Tensor) -> tf.Tensor:
+    return batch[:, 0, :: model.factor, :: model.factor]
+
+
 def _pair(model: UpscaleModel, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     inside = slice(BORDER, -BORDER)
-    found = model(batch[:, 0, :: model.factor, :: model.factor])
+    found = model(_inputs(model, batch))
     return found[:, tf.newaxis, inside, inside], batch[:, 1:, inside, inside]
 
 
-UPSCALING = Task(_check, _start, _pair)
+UPSCALING = Task(_check, _start, _pair, _inputs, keeps_start=False)

@@ -36,7 +36,11 @@ class Stepper {
         lower_{Rows<int32_t>(), Rows<int32_t>(), Rows<int32_t>()},
         upper_(Rows<int32_t>()),
         weight_{Rows<F>(), Rows<F>(), Rows<F>()},
-        out_(limits_.pitch()) {
+        out_(limits_.pitch()),
+        active_(sides_.size()),
+        c_(sides_.size()),
+        partner_r_(sides_.size()),
+        partner_u_(sides_.size()) {
     std::fill_n(inside_.Row(0), shape.w, F(1));
     for (int i = 0; i < 3; ++i) {
       const int64_t grid_h = shape.h - (plan.selections[i].center == SelectCenter::kFaceY);
@@ -106,20 +110,18 @@ class Stepper {
 
   // Sets the pointers to the conductances of the sides in which row y takes part.
   void Gather(int64_t y) {
-    c_.clear();
-    active_.clear();
+    count_ = 0;
     for (const PairSide& side : sides_) {
       const int64_t base = y - side.own_y, partner = base + side.other_y;
       if (base < 0 || base >= shape_.h || partner < 0 || partner >= shape_.h) continue;
-      c_.push_back(conductances_.Row(base) + side.plane * conductances_.pitch() - side.own_x);
-      active_.push_back(&side);
+      c_[count_] = conductances_.Row(base, side.plane) - side.own_x;
+      active_[count_++] = &side;
     }
   }
 
   void MakeLimits(int64_t y) {
     Gather(y);
-    partner_r_.clear();
-    for (const PairSide* side : active_) partner_r_.push_back(inside_.Row(0) + side->step_x());
+    for (size_t i = 0; i < count_; ++i) partner_r_[i] = inside_.Row(0) + active_[i]->step_x();
     F* limit = limits_.Row(y);
     kernels_.limit(c_.data(), partner_r_.data(), Sides(), shape_.w, limit);
     // No exchange with what is outside.
@@ -128,21 +130,19 @@ class Stepper {
 
   void Exchange(int64_t y, F dt, F bank_dt, F* output) {
     Gather(y);
-    partner_r_.clear();
-    partner_u_.clear();
-    for (const PairSide* side : active_) {
-      const int64_t partner = y + side->step_y(), shift = side->step_x();
-      partner_r_.push_back(limits_.Row(partner) + shift);
-      partner_u_.push_back(pixels_.Row(partner) + shift);
+    for (size_t i = 0; i < count_; ++i) {
+      const int64_t partner = y + active_[i]->step_y(), shift = active_[i]->step_x();
+      partner_r_[i] = limits_.Row(partner) + shift;
+      partner_u_[i] = pixels_.Row(partner) + shift;
     }
     F* out = shape_.w % kRingPad == 0 ? output : out_.get();
-    const size_t known = c_.size() == sides_.size() ? known_ : 0;
+    const size_t known = count_ == sides_.size() ? known_ : 0;
     kernels_.exchange[known](c_.data(), partner_r_.data(), partner_u_.data(), Sides(), limits_.Row(y), pixels_.Row(y),
                              dt, bank_dt, shape_.w, out);
     if (out != output) std::copy_n(out, shape_.w, output);
   }
 
-  int64_t Sides() const { return static_cast<int64_t>(c_.size()); }
+  int64_t Sides() const { return static_cast<int64_t>(count_); }
 
   const PairsPlan<F>& plan_;
   const PairsBank<F>& bank_;
@@ -155,6 +155,8 @@ class Stepper {
   int64_t first_selected_ = 0, selected_ = 0, needed_ = 0;
   AlignedArray<int32_t> lower_[3], upper_;  // of the selected rows
   AlignedArray<F> weight_[3], out_;
+  // Of the sides in which a row takes part, `count_` of them.
+  size_t count_ = 0;
   std::vector<const PairSide*> active_;
   std::vector<const F*> c_, partner_r_, partner_u_;
 };

@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "cc/blade/align.h"
 #include "cc/blade/exchange.h"
 #include "cc/blade/filter.h"
 #include "cc/blade/lookup.h"
@@ -345,6 +346,44 @@ void Lookups(Input* input, SimdLevel level, const ImageShape& image_shape) {
   Check(first == expected);
 }
 
+void Aligns(Input* input, SimdLevel level, const ImageShape& image_shape) {
+  const PlaneShape shape = {image_shape.n, image_shape.h, image_shape.w};
+  if (shape.h == 0 || shape.w == 0) return;
+  const AlignParameters parameters = {
+      1e-4f, 0.03f, 0.005f, input->Below(5), 1 + 2 * input->Below(5), 1 + input->Below(9), 0.99f, 2.0f};
+  Check(ValidateAlign(parameters).empty());
+  const int64_t pixels = shape.pixels();
+  const auto reference = input->Values<float>(pixels), moving = input->Values<float>(shape.extended().pixels());
+  const auto flow = input->Values<float>(2 * pixels), coarse = input->Values<float>(2 * shape.halved().pixels());
+  for (int64_t i = 0; i < 2 * pixels; ++i)
+    if (input->Below(4) != 0) flow[static_cast<size_t>(i)] = static_cast<float>(input->Below(99)) / 7 - 7;
+  constexpr int kOutputs = 6;
+  const int64_t sizes[kOutputs] = {shape.halved().pixels(), 2 * pixels, 2 * pixels,
+                                   kAlignPlanes * pixels,   2 * pixels, 2 * pixels};
+  std::unique_ptr<float[]> whole[kOutputs], parts[kOutputs];
+  const auto run = [&](SimdLevel l, std::unique_ptr<float[]>* out, int64_t size) {
+    for (int i = 0; i < kOutputs; ++i) out[i].reset(new float[static_cast<size_t>(sizes[i])]);
+    const auto over = [&](int64_t rows, const auto& work) {
+      for (int64_t begin = 0; begin < rows; begin += size) work(begin, std::min(begin + size, rows));
+    };
+    over(shape.halved().rows(),
+         [&](int64_t begin, int64_t end) { HalveRows(shape, l, reference.get(), begin, end, out[0].get()); });
+    over(shape.rows(), [&](int64_t begin, int64_t end) {
+      DoubleRows(shape, l, coarse.get(), begin, end, out[1].get());
+      MatchRows(shape, parameters, l, reference.get(), moving.get(), flow.get(), begin, end, out[2].get());
+      SystemRows(shape, parameters, l, reference.get(), moving.get(), flow.get(), begin, end, out[3].get());
+    });
+    over(shape.rows(), [&](int64_t begin, int64_t end) {
+      SolveRows(shape, parameters, l, out[3].get(), flow.get(), begin, end, out[4].get());
+    });
+    over(shape.rows(),
+         [&](int64_t begin, int64_t end) { MedianRows(shape, l, out[4].get(), begin, end, out[5].get()); });
+  };
+  run(level, whole, std::max<int64_t>(shape.rows(), 1));
+  run(SimdLevel::kPortable, parts, 1 + input->Below(5));
+  for (int i = 0; i < kOutputs; ++i) Check(SameNumbers(whole[i].get(), parts[i].get(), sizes[i]));
+}
+
 template <typename T>
 void All(Input* input, SimdLevel level, const ImageShape& shape) {
   Filters<T>(input, level, shape);
@@ -354,6 +393,7 @@ void All(Input* input, SimdLevel level, const ImageShape& shape) {
     Exchanges<T>(input, level, shape);
     Lookups<T>(input, level, shape);
   }
+  if constexpr (std::is_same_v<T, float>) Aligns(input, level, shape);
 }
 
 }  // namespace

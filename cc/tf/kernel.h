@@ -95,18 +95,24 @@ inline absl::Status FilterShapeOf(const Tensor& tensor, blade::FilterShape* shap
   return Expected(kFilters, TypeName(tensor.dtype()), tensor.shape().DebugString());
 }
 
-// A result of the kernel. What malloc takes anew from the system for each large result costs a page fault for every
-// page at its first touch, several times the kernel's own time: pages of 2 MiB make them few, where the system has
-// them.
-inline absl::Status AllocateOutput(OpKernelContext* context, int index, const TensorShape& shape, Tensor** output) {
-  TF_RETURN_IF_ERROR(context->allocate_output(index, shape, output));
+// What malloc takes anew from the system for each large tensor costs a page fault for every page at its first touch,
+// several times the kernel's own time: pages of 2 MiB make them few, where the system has them.
+inline void AdviseHugePages(const Tensor& tensor) {
 #ifdef __linux__
   constexpr uintptr_t kHugePage = uintptr_t{1} << 21;
-  const uintptr_t address = reinterpret_cast<uintptr_t>((*output)->data());
+  const uintptr_t address = reinterpret_cast<uintptr_t>(tensor.data());
   const uintptr_t begin = (address + kHugePage - 1) & ~(kHugePage - 1);
-  const uintptr_t end = (address + (*output)->TotalBytes()) & ~(kHugePage - 1);
+  const uintptr_t end = (address + tensor.TotalBytes()) & ~(kHugePage - 1);
   if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // it may fail: advice
+#else
+  static_cast<void>(tensor);
 #endif
+}
+
+// A result of the kernel.
+inline absl::Status AllocateOutput(OpKernelContext* context, int index, const TensorShape& shape, Tensor** output) {
+  TF_RETURN_IF_ERROR(context->allocate_output(index, shape, output));
+  AdviseHugePages(**output);
   return absl::OkStatus();
 }
 

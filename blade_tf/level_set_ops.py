@@ -1,0 +1,101 @@
+"""The sums over a level set of which the energy of Chan and Vese is made: one pass over its pixels."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from blade_tf import native, ops
+
+__all__ = ["LevelSetSums", "level_set_sums", "neighbours"]
+
+ARCTAN = (
+    0.0028662257,
+    -0.0161657367,
+    0.0429096138,
+    -0.0752896400,
+    0.1065626393,
+    -0.1420889944,
+    0.1999355085,
+    -0.3333314528,
+)
+
+
+class LevelSetSums(NamedTuple):
+    """Sums over the pixels of level sets phi and C images f each, float64; H(t) = 1/2 + arctan(t) / pi.
+
+    Attributes:
+      pixels: where phi > 0, [N].
+      area: of H(phi), [N].
+      length: of |grad H(phi)| = H'(phi) |grad phi|, by central differences with replicated borders, [N].
+      change: of (phi - before)^2, [N].
+      inside: of f where phi > 0, [N, C].
+      weighted: of H(phi) f, [N, C].
+      squared: of H(phi) f^2, [N, C].
+    """
+
+    pixels: tf.Tensor
+    area: tf.Tensor
+    length: tf.Tensor
+    change: tf.Tensor
+    inside: tf.Tensor
+    weighted: tf.Tensor
+    squared: tf.Tensor
+
+
+def neighbours(phi: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """phi [N, H, W] at y - 1, y + 1, x - 1 and x + 1; borders are replicated."""
+    up, down = tf.concat([phi[:, :1], phi[:, :-1]], 1), tf.concat([phi[:, 1:], phi[:, -1:]], 1)
+    left, right = tf.concat([phi[:, :, :1], phi[:, :, :-1]], 2), tf.concat([phi[:, :, 1:], phi[:, :, -1:]], 2)
+    return up, down, left, right
+
+
+def _heaviside(phi: tf.Tensor) -> tf.Tensor:
+    """1/2 + arctan(phi) / pi to 3e-8 (Abramowitz and Stegun 4.4.49), which XLA computes in one pass with the rest."""
+    size = tf.abs(phi)
+    small = tf.minimum(size, tf.math.reciprocal_no_nan(size))
+    square, value = tf.square(small), tf.zeros_like(phi)
+    for coefficient in ARCTAN:
+        value = (value + coefficient) * square
+    angle = (value + 1) * small
+    return 0.5 + tf.sign(phi) * tf.where(size > 1, math.pi / 2 - angle, angle) / math.pi
+
+
+def _sum(values: tf.Tensor) -> tf.Tensor:
+    """Over the last two axes. As products with ones, which XLA makes fast, unlike its sums."""
+    values = tf.cast(values, tf.float64)
+    return tf.reduce_sum(tf.linalg.matvec(values, tf.ones_like(values[..., 0, :])), -1)
+
+
+def _stock(phi: tf.Tensor, before: tf.Tensor, image: tf.Tensor) -> LevelSetSums:
+    up, down, left, right = neighbours(phi)
+    length = tf.sqrt(tf.square(down - up) + tf.square(right - left)) / (2 * math.pi * (1 + tf.square(phi)))
+    inside, heaviside = tf.cast(phi > 0, phi.dtype), _heaviside(phi)
+    part = heaviside[:, tf.newaxis] * image
+    values = inside, heaviside, length, tf.square(phi - before), inside[:, tf.newaxis] * image, part, part * image
+    return LevelSetSums(*(_sum(value) for value in values))
+
+
+def level_set_sums(phi: tf.Tensor, before: tf.Tensor, image: tf.Tensor) -> LevelSetSums:
+    """The sums of level sets and of their images.
+
+    H is within 3e-8 of 1/2 + arctan / pi. Natively the same for any number of threads. No gradient.
+
+    Args:
+      phi: float32 or float64 [N, H, W].
+      before: of phi's shape and dtype.
+      image: of the same dtype, [N, C, H, W].
+
+    Raises:
+      tf.errors.InvalidArgumentError or ValueError: for shapes that do not match.
+    """
+    if not ops.uses_native():
+        return _stock(phi, before, image)
+    sums = native.library.blade_level_set_sums(phi=phi, before=before, image=image)
+    channels = tf.reshape(sums[:, 4:], [tf.shape(image)[0], tf.shape(image)[1], 3])
+    return LevelSetSums(*tf.unstack(sums[:, :4], axis=1), *tf.unstack(channels, num=3, axis=2))
+
+
+tf.no_gradient("BladeLevelSetSums")

@@ -1,0 +1,12 @@
+#include "cc/blade/simd.h"
+
+#ifdef BLADE_X86
+
+#define BLADE_TARGET __attribute__((target("avx2")))
+#include "cc/blade/align_vector.h"
+
+namespace blade {
+const AlignKernels kAvx2Align = kAlignKernels;
+}  // namespace blade
+
+#endif  // BLADE_X86

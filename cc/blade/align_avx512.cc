@@ -1,0 +1,12 @@
+#include "cc/blade/simd.h"
+
+#ifdef BLADE_X86
+
+#define BLADE_TARGET __attribute__((target("avx512f,avx512dq,avx512vl,prefer-vector-width=512")))
+#include "cc/blade/align_vector.h"
+
+namespace blade {
+const AlignKernels kAvx512Align = kAlignKernels;
+}  // namespace blade
+
+#endif  // BLADE_X86
