@@ -280,7 +280,7 @@ FLAT = np.zeros((1, 8, 8, 1), np.float32)
         (lambda: upscale.Upscaler(SAMPLING, "ced_convx"), "model: unknown name .* did you mean 'ced_convex'"),
         (lambda: upscale.Upscaler(SAMPLING, "restoration"), "model: expected one that evolves images"),
         (lambda: upscale.Upscaler(SAMPLING, "upscale_x2"), "model: expected one that evolves .* trained for upscaling"),
-        (lambda: upscale.load("upscale_x"), "model: unknown name .* did you mean 'upscale_x2'"),
+        (lambda: upscale.load("upscal_x2"), "model: unknown name .* did you mean 'upscale_x2'"),
         (lambda: upscale.load("ced"), "model: expected one that upscales images, got 'ced', trained for evolution"),
         (
             lambda: upscale.load("upscale_x2", upscale.gaussian(3, 0.8)),
@@ -413,13 +413,12 @@ def inside(image):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_trained_stages_are_nearer_to_a_photograph_than_eq_47(name, channels):
     model = upscale.load(name)
-    truth = photograph(48 * model.factor, 60 * model.factor, channels)
+    truth = skimage.data.astronaut()[np.newaxis, 60:360, 120:420, :channels].astype(np.float32) / 255
     f = model.sampling.operator("replicate")(truth)
     found = model(f)
     others = [interpolate(f, model.factor, model.sampling.position), upscale.Upscaler(model.sampling)(f)]
     psnr = [float(metrics.psnr(inside(u), inside(truth))[0]) for u in (found, *others)]
-    assert psnr[0] > psnr[1] + 0.5
-    assert psnr[0] > psnr[2]
+    assert psnr[0] > max(psnr[1:]) + 0.3
     seen = model.sampling.operator("replicate")(found)
     np.testing.assert_allclose(inside(seen), inside(f), atol=1e-5)
     np.testing.assert_allclose(model(0 * f + 0.7), 0.7, atol=1e-5)
@@ -436,7 +435,7 @@ def test_the_best_is_what_was_trained_for_the_sampling():
 
 
 def test_the_program_takes_what_was_trained_for_the_sampling(program, tmp_path):
-    given = skimage.data.astronaut()[:20, 180:204]
+    given = skimage.data.astronaut()[100:120, 180:204]
     write(tmp_path / "in.png", given)
     for name, flags in (("default", []), ("named", ["--model=upscale_x2"]), ("other", ["--model=ced_convex"])):
         outcome = program("upscale", f"--input={tmp_path / 'in.png'}", f"--output={tmp_path / name}.png", *flags)
