@@ -92,6 +92,8 @@ def _kernel(kernel: Any) -> np.ndarray:
         raise ValueError(f"kernel: expected [R, S], got {list(found.shape)}")
     if not np.isfinite(found).all():
         raise ValueError("kernel: expected finite values")
+    if not found.any():
+        raise ValueError(f"kernel: expected a weight other than 0, got {list(found.shape)} without any")
     return found
 
 
