@@ -90,8 +90,8 @@ def _kernel(kernel: Any) -> np.ndarray:
     found = np.asarray(kernel, np.float64)
     if found.ndim != 2 or not found.size:
         raise ValueError(f"kernel: expected [R, S], got {list(found.shape)}")
-    if not np.isfinite(found).all():
-        raise ValueError("kernel: expected finite values")
+    if not np.isfinite(found).all() or not found.any():
+        raise ValueError(f"kernel: expected finite values, not all of them 0, got {found.tolist()}")
     return found
 
 

@@ -159,6 +159,26 @@ def test_settings_for_a_number_and_for_a_tensor_agree():
         assert alone.weight == pytest.approx(float(together.weight[k, 0, 0, 0]), rel=1e-4)
 
 
+def test_settings_change_with_the_width_of_the_blur():
+    none, little, slight, full, wide = (deblur.tuned(5 / 255, blur) for blur in (0.0, 0.4, 0.7, 1.0, 3.0))
+    assert (none, full) == (little, wide)
+    assert none.dt < slight.dt < full.dt
+    assert slight.dt == pytest.approx((none.dt + full.dt) / 2)
+    f = degraded(PHOTOGRAPH, kernels.gaussian(0.5))
+    found, blind = (
+        psnr(deblur.deblur(f, kernels.gaussian(0.5), noise=5 / 255, settings=settings), PHOTOGRAPH)
+        for settings in (deblur.Settings(), full)
+    )
+    assert found > max(blind, psnr(f, PHOTOGRAPH)) + 0.5
+
+
+def test_the_width_of_kernels():
+    assert kernels.width(np.outer([1, 2, 1], [1, 2, 1])) == pytest.approx(np.sqrt(0.5))
+    assert kernels.width(kernels.gaussian(2.0)) == pytest.approx(2, rel=0.03)
+    assert kernels.width([[0, 0, 0], [0, 0, 3]]) == 0  # a shift is no blur
+    assert kernels.width([[-1, 0, 1]]) == pytest.approx(np.sqrt(0.5))
+
+
 def test_a_kernel_of_another_sum_needs_another_lambda():
     f = degraded(PHOTOGRAPH, 3 * GAUSSIAN)
     expected = deblur.deblur(degraded(PHOTOGRAPH, GAUSSIAN), GAUSSIAN, noise=5 / 255)

@@ -164,6 +164,7 @@ def test_the_pseudo_inverse_in_a_graph_of_open_sizes():
     [
         (lambda: operators.blur(np.ones(3)), r"kernel: expected \[R, S\], got \[3\]"),
         (lambda: operators.blur([[np.nan]]), r"kernel: expected finite values"),
+        (lambda: operators.blur(np.zeros((3, 3))), r"kernel: expected finite values, not all of them 0"),
         (lambda: operators.blur(KERNEL, "reflect"), r"border: unknown border 'reflect'"),
         (lambda: operators.blur(KERNEL)(np.ones((1, 8, 4, 1))), r"kernel: expected at most .* got \[3, 5\]"),
         (lambda: operators.blur(KERNEL)(np.ones((1, 8, 8, 1), int)), r"u: expected float \[N, H, W, C\], got int64"),

@@ -20,6 +20,7 @@ import tensorflow as tf
 from blade_tf import colour, models, operators
 from blade_tf import export as export_lib
 from blade_tf import image as image_lib
+from blade_tf.apps import kernels
 from blade_tf.apps.noise import estimate_noise, noise_level
 from blade_tf.apps.restoration import STEPS, balance, image_batch, restore
 
@@ -30,7 +31,8 @@ STRONG_NOISE = 12 / 255
 STABLE = 1.9  # what dt lambda ||A||^2 may be at most where it is chosen here; from 2 on, explicit Euler diverges
 
 # Best on the training photographs, see blade_tf.compare.deblur.tune: the noise in gray levels of 255; by the
-# regulariser's equation and whether A blurs, the time step in the regulariser's own and dt lambda ||A||^2.
+# regulariser's equation and whether A blurs, by a Gaussian of 1 px, the time step in the regulariser's own and
+# dt lambda ||A||^2.
 NOISES = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0)
 TUNED = {
     ("perona_malik", True): ((0.115, 0.296, 0.8, 1.0, 1.42, 5.062), (1.9, 1.9, 1.44, 0.639, 0.118, 0.165)),
@@ -38,6 +40,7 @@ TUNED = {
     ("tv_flow", True): ((0.165, 0.444, 1.0, 1.25, 1.562, 2.45), (1.9, 1.875, 1.25, 0.556, 0.143, 0.0484)),
     ("tv_flow", False): ((0.247, 0.533, 1.0, 0.833, 1.953, 2.93), (1.125, 0.862, 0.417, 0.148, 0.107, 0.0499)),
 }
+NO_BLUR, FULL_BLUR = 0.4, 1.0  # px: between them both are mixed; chosen on the training photographs, at 0.35 to 1 px
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,15 +84,15 @@ def regulariser(name: str | os.PathLike[str], way: str | None = None) -> colour.
     return colour.Evolution(models.load_trained(name), way)
 
 
-def tuned(noise: Any, blurred: bool = True, regulariser: str | None = None) -> Settings:
+def tuned(noise: Any, blur: float = 1.0, regulariser: str | None = None) -> Settings:
     """The settings for a noise level that were best on training photographs.
 
-    Interpolated in the logarithm of the noise level between those that were tried, 1 to 50 gray levels of 255, with a
-    blur by a Gaussian of 1 px or none; for other blurs a good start.
+    Interpolated in the logarithm of the noise level between those that were tried, 1 to 50 gray levels of 255, and
+    between no blur, of at most 0.4 px, and one of 1 px; for wider blurs a good start.
 
     Args:
       noise: standard deviation of the noise, in [0, 1]: a number, or a tensor [N], one for each image.
-      blurred: whether A blurs.
+      blur: the `kernels.width` of the kernel in pixels, 0 without.
       regulariser: a trained model's name or folder; by default "perona_malik", and "tv_flow" for numbers above
         `STRONG_NOISE`. Models of other equations than these two take the time step of the former in their own unit.
 
@@ -103,7 +106,12 @@ def tuned(noise: Any, blurred: bool = True, regulariser: str | None = None) -> S
     trained = models.load_trained(regulariser)
     trained.check_task("evolution")
     equation = trained.config["pde"]["name"]
-    paces, pulls = TUNED[equation if (equation, blurred) in TUNED else REGULARISER, blurred]
+    known = equation if (equation, True) in TUNED else REGULARISER
+    share = min(max((blur - NO_BLUR) / (FULL_BLUR - NO_BLUR), 0.0), 1.0)
+    paces, pulls = (
+        tuple((1 - share) * a + share * b for a, b in zip(*pair, strict=True))
+        for pair in zip(TUNED[known, False], TUNED[known, True], strict=True)
+    )
     levels = [math.log(level / 255) for level in NOISES]
     own = trained.spec["dt"]
     if tf.is_tensor(noise):
@@ -193,7 +201,7 @@ def deblur(
         defaults = Settings(REGULARISER, steps=STEPS)
     else:
         noise = noise_level(f, known) if noise is None else noise
-        defaults = tuned(noise, kernel is not None, settings.regulariser)
+        defaults = tuned(noise, _blur(kernel), settings.regulariser)
     found = _completed(settings, defaults, kernel, operator)
     rate = regulariser(found.regulariser or REGULARISER, way).rate
     if not discrepancy:
@@ -207,6 +215,10 @@ def deblur(
         there = tf.broadcast_to(tf.cast(known, f.dtype), tf.shape(f))
         share = tf.sqrt(tf.reduce_mean(there, [1, 2, 3]))
     return balance(f, operator, rate, noise * share, found.dt, found.dt * found.weight, found.steps, start)[0]
+
+
+def _blur(kernel: Any) -> float:
+    return 0.0 if kernel is None else kernels.width(kernel)
 
 
 def _levels(noise: Any, f: tf.Tensor) -> Any:
@@ -276,7 +288,7 @@ def export(
     level = tf.TensorSpec([None], tf.float32, "noise")
 
     def restored(image: tf.Tensor, noise: tf.Tensor) -> dict[str, Any]:
-        settings = tuned(noise, kernel is not None, name)
+        settings = tuned(noise, _blur(kernel), name)
         pull = _pull(settings.weight * settings.dt, kernel, operator)
         u = restore(image, operator, evolution.rate, settings.dt, pull / settings.dt)
         return {"output": u, "noise": noise}

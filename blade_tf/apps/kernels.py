@@ -12,7 +12,7 @@ import numpy as np
 from blade_tf import arguments, image_io, names
 from blade_tf import image as image_lib
 
-__all__ = ["disk", "gaussian", "motion", "parse", "parse_gaussian"]
+__all__ = ["disk", "gaussian", "motion", "parse", "parse_gaussian", "width"]
 
 _FINE = 9  # samples of a pixel along each axis
 
@@ -46,6 +46,17 @@ def motion(length: float, angle: float) -> np.ndarray:
     kernel = _shares((np.abs(along) <= length / 2) & (np.abs(across) <= 0.5))
     rows, columns = (np.flatnonzero(kernel.any(axis)) for axis in (1, 0))
     return kernel[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def width(kernel: Any) -> float:
+    """The standard deviation of a kernel's weights around their middle, in pixels: sigma of a Gaussian."""
+    weights = np.abs(np.asarray(kernel, np.float64))
+    weights /= weights.sum()
+    variances = []
+    for axis in (0, 1):
+        along, place = weights.sum(1 - axis), np.arange(weights.shape[axis])
+        variances.append(along @ (place - along @ place) ** 2)
+    return math.sqrt(np.mean(variances))
 
 
 def _fine_grid(radius: int) -> tuple[np.ndarray, np.ndarray]:
