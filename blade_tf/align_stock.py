@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from blade_tf import arguments
+
 __all__ = ["AlignParameters", "blade_align"]
 
 Flow = tuple[tf.Tensor, tf.Tensor]  # along x, along y
@@ -64,8 +66,11 @@ class AlignParameters:
                 raise ValueError(f"{name}: expected a number in [{low:g}, {high:g}], got {getattr(self, name)!r}")
         if self.tile % 2 == 0:
             raise ValueError(f"tile: expected an odd number, got {self.tile}")
-        if len(self.steps) != 2 or min(self.steps) < 0:
-            raise ValueError(f"steps: expected two numbers of at least 0, got {self.steps!r}")
+        for name in ("radius", "tile", "matched", "sweeps"):
+            arguments.count(name, getattr(self, name))
+        if len(self.steps) != 2:
+            raise ValueError(f"steps: expected two numbers, got {self.steps!r}")
+        object.__setattr__(self, "steps", tuple(arguments.count("steps", count) for count in self.steps))
 
 
 @functools.cache

@@ -81,7 +81,8 @@ def _stock(phi: tf.Tensor, before: tf.Tensor, image: tf.Tensor) -> LevelSetSums:
 def level_set_sums(phi: tf.Tensor, before: tf.Tensor, image: tf.Tensor) -> LevelSetSums:
     """The sums of level sets and of their images.
 
-    H is within 3e-8 of 1/2 + arctan / pi. Natively the same for any number of threads. No gradient.
+    H is within 3e-8 of 1/2 + arctan / pi. Natively the same for any number of threads. The gradient, in stock operations,
+    takes where phi > 0 for given.
 
     Args:
       phi: float32 or float64 [N, H, W].
@@ -93,9 +94,19 @@ def level_set_sums(phi: tf.Tensor, before: tf.Tensor, image: tf.Tensor) -> Level
     """
     if not ops.uses_native():
         return _stock(phi, before, image)
-    sums = native.library.blade_level_set_sums(phi=phi, before=before, image=image)
+    return _parted(native.library.blade_level_set_sums(phi=phi, before=before, image=image), image)
+
+
+def _parted(sums: tf.Tensor, image: tf.Tensor) -> LevelSetSums:
+    """From what the native operation returns, [N, 4 + 3 C]."""
     channels = tf.reshape(sums[:, 4:], [tf.shape(image)[0], tf.shape(image)[1], 3])
-    return LevelSetSums(*tf.unstack(sums[:, :4], axis=1), *tf.unstack(channels, num=3, axis=2))
+    return LevelSetSums(*tf.unstack(sums[:, :4], num=4, axis=1), *tf.unstack(channels, num=3, axis=2))
 
 
-tf.no_gradient("BladeLevelSetSums")
+@tf.RegisterGradient("BladeLevelSetSums")
+def _gradient(op: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor]:
+    inputs = list(op.inputs)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        sums = _stock(*inputs)
+    return tape.gradient(list(sums), inputs, list(_parted(upstream, inputs[2])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import io
 import json
@@ -14,6 +15,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from blade_tf import files, forms, names, pdes
 from blade_tf.evolution import EvolutionModel
@@ -21,7 +23,7 @@ from blade_tf.resampling import ResampleModel
 from blade_tf.restoration import RestorationModel
 from blade_tf.upscaling import UpscaleModel
 
-__all__ = ["EvolutionModel", "Trained", "load", "load_pretrained", "load_trained", "pretrained_names"]
+__all__ = ["EvolutionModel", "Trained", "load", "load_pretrained", "load_task", "load_trained", "pretrained_names"]
 
 PRETRAINED = pathlib.Path(__file__).with_name("pretrained")
 # The best model of these equations is also the one that is stable by proof.
@@ -87,7 +89,7 @@ class Trained:
       config: the config that it was trained with.
       baselines: tuned parameters of the classical schemes that it is compared with.
       weights: "trained/NAME" for each weight of the model's bank, [bins, ...], the same as "least_squares/NAME" but for
-        the task "restoration", and, of an `EvolutionModel`, "single_filter/filters" [1, R, S].
+        the tasks "restoration" and "upscaling", and, of an `EvolutionModel`, "single_filter/filters" [1, R, S].
     """
 
     name: str
@@ -193,6 +195,25 @@ def load(model: str | os.PathLike[str]) -> EvolutionModel:
         return loaded
     trained = load_trained(model)
     trained.check_task("evolution")
+    return trained.model()
+
+
+@functools.lru_cache(maxsize=16)
+def _shipped(name: str) -> Any:
+    with tf.init_scope():  # a graph that is being traced must not own the filters
+        return load_trained(name).model()
+
+
+def load_task(model: str | os.PathLike[str], task: str) -> Any:
+    """The Keras model of a task from what `load_trained` takes; a pretrained one is built once, and shared by all.
+
+    Raises:
+      ValueError: for an unknown name, or a model that was trained for something else.
+    """
+    if str(model) in pretrained_names(task):
+        return _shipped(str(model))
+    trained = load_trained(model)
+    trained.check_task(task)
     return trained.model()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 
 import numpy as np
 import scipy.signal
@@ -11,13 +12,16 @@ import scipy.sparse.linalg
 
 __all__ = ["blur_bound"]
 
+SHARES = (1.15, 1.25, 1.35, 1.5, 1.65, 2.0)  # of the kernel's size
+MARGIN = 1.03
+
 
 def blur_bound(kernel: np.ndarray) -> float:
     """||A||^2 of a blur [R, S], float64, with replicated borders, from above, for images of any size.
 
     What a border pixel stands for beyond the border makes it more than convolution's (sum of |kernel|)^2. The excess
-    lies at borders and corners: images as large as the kernel, and of three times its size, show what all others do.
-    By Lanczos iterations, with a margin for what these leave out.
+    lies at borders and corners: it is largest in images of up to twice the kernel's size, where both borders count, and
+    stays from three times on. By Lanczos iterations for some sizes, with a margin for those between.
     """
     return _bound(kernel.tobytes(), kernel.shape)
 
@@ -25,8 +29,9 @@ def blur_bound(kernel: np.ndarray) -> float:
 @functools.lru_cache(maxsize=64)
 def _bound(values: bytes, shape: tuple[int, int]) -> float:
     kernel = np.frombuffer(values).reshape(shape)
-    sizes = itertools.product(*((n, max(3 * n, 24)) for n in shape))
-    return max(1.02 * max(_largest(kernel, size) for size in sizes), float(np.abs(kernel).sum() ** 2))
+    alike = [tuple(math.ceil(share * n) for n in shape) for share in SHARES]
+    sizes = {*alike, *itertools.product(*((n, max(3 * n, 24)) for n in shape))}
+    return max(MARGIN * max(_largest(kernel, size) for size in sizes), float(np.abs(kernel).sum() ** 2))
 
 
 def _largest(kernel: np.ndarray, size: tuple[int, ...]) -> float:

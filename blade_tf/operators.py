@@ -124,7 +124,7 @@ def _convolved(u: tf.Tensor, kernel: np.ndarray, border: str) -> tf.Tensor:
 def _checked(u: Any, name: str, kernel: np.ndarray, factor: int = 1) -> tf.Tensor:
     """The image as a tensor; an error unless it is float [N, H, W, C] and, times the factor, as large as the kernel."""
     u = tf.convert_to_tensor(u)
-    if u.shape.rank not in (None, 4) or not u.dtype.is_floating:
+    if u.shape.rank not in (None, 4) or not u.dtype.is_floating or (u.shape.rank and 0 in u.shape):
         raise ValueError(f"{name}: expected float [N, H, W, C], got {u.dtype.name} {u.shape}")
     for axis, size in enumerate(kernel.shape, 1):
         if u.shape.rank and u.shape[axis] is not None and factor * u.shape[axis] < size:

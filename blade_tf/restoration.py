@@ -53,7 +53,8 @@ class RestorationModel(keras.Model):
       **kwargs: of keras.Model.
 
     Raises:
-      ValueError: for no stage, an unknown output, knots that do not ascend, or what `Selection` refuses.
+      ValueError: for no stage, an unknown output, knots that do not ascend, knots without two levels of noise, or what
+        `Selection` refuses.
     """
 
     def __init__(
@@ -73,6 +74,8 @@ class RestorationModel(keras.Model):
             raise ValueError(f"output: expected 'final' or 'trajectory', got {output!r}")
         if any(low >= high for low, high in itertools.pairwise(knots)):
             raise ValueError(f"knots: expected ascending blurs, got {tuple(knots)}")
+        if knots and not (len(noise) == 2 and 0 < noise[0] <= noise[1]):
+            raise ValueError(f"noise: expected two levels above 0 with knots, the least first, got {tuple(noise)}")
         self.selections = [Selection(**arguments) for arguments in selections]
         self.footprint = layers.odd_footprint(footprint)
         self.residual_footprint = layers.odd_footprint(residual_footprint)

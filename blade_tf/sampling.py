@@ -37,7 +37,7 @@ class Sampling:
     def __post_init__(self) -> None:
         arguments.count("factor", self.factor, 2)
         operators.subsample(self.factor, self.offset)
-        operators.blur(self.kernel)
+        operators.blur(self.kernel, "periodic")
         if abs(np.sum(self.kernel) - 1) > 1e-6:
             raise ValueError(f"kernel: expected a sum of 1, got {np.sum(self.kernel):g}")
 

@@ -203,7 +203,9 @@ def test_huge_values_and_unequal_shapes_end_well():
         ({"tile": 6}, "tile: expected an odd number, got 6"),
         ({"radius": 17}, r"radius: expected a number in \[0, 16\], got 17"),
         ({"sweeps": 0}, r"sweeps: expected a number in \[1, 1000\], got 0"),
-        ({"steps": (1, -1)}, r"steps: expected two numbers of at least 0, got \(1, -1\)"),
+        ({"steps": (1, -1)}, r"steps: expected a non-negative integer, got -1"),
+        ({"steps": (1,)}, r"steps: expected two numbers, got \(1,\)"),
+        ({"radius": 1.5}, r"radius: expected a non-negative integer, got 1.5"),
     ],
 )
 def test_parameters_that_make_no_sense(parameters, message):
@@ -224,12 +226,18 @@ GOOD = np.zeros([1, 8, 9, 1], np.float32)
         (GOOD * np.nan, GOOD, 5, "reference: expected finite values, got NaN"),
         (GOOD, GOOD + np.inf, 5, "moving: expected finite values, got NaN or infinity"),
         (GOOD[:, :0], GOOD[:, :0], 5, "reference: expected at least one pixel"),
-        (GOOD, GOOD, 0, "levels: expected at least 1, got 0"),
+        (GOOD, GOOD, 0, "levels: expected an integer of at least 1, got 0"),
+        (GOOD, GOOD, 10**10, "levels: expected at most 32, got 10000000000"),
     ],
 )
 def test_what_cannot_be_aligned(reference, moving, levels, message):
     with pytest.raises(ValueError, match=message):
         app.align(reference, moving, levels)
+
+
+def test_a_graph_has_to_know_the_channels():
+    with pytest.raises(ValueError, match="reference: expected a known number of channels"):
+        tf.function(app.align, input_signature=[tf.TensorSpec([None] * 4)] * 2)(GOOD, GOOD)
 
 
 ALONE = """

@@ -477,6 +477,23 @@ def test_the_bound_of_a_blur_is_that_of_its_matrix(kernel, times):
     assert operator.bound < max(1.15 * norm, np.abs(kernel).sum() ** 2 + 1e-6)
 
 
+@pytest.mark.parametrize(("size", "places"), [(13, {1: 0.54, 12: 0.46}), (9, {0: 0.47, 7: 0.54, 4: -0.01})])
+def test_the_bound_holds_where_both_borders_count(size, places):
+    """Images of up to twice the kernel's size, along one axis, by their matrices."""
+    row = np.zeros(size)
+    for place, weight in places.items():
+        row[place] = weight
+    for kernel in (row[np.newaxis], row[::-1, np.newaxis]):
+        for length in range(size, 3 * size + 1):
+            shape = [1, *(length if extent > 1 else 1 for extent in kernel.shape), 1]
+            units = np.eye(length).reshape(length, *shape[1:])
+            matrix = operators.blur(kernel)(units).numpy().reshape(length, length)
+            assert np.linalg.norm(matrix, 2) ** 2 <= operators.blur(kernel).bound
+    kernel = np.outer(row, row)
+    image = np.random.default_rng(0).random((1, size + 5, size + 5, 1)).astype(np.float32)
+    assert np.abs(deblur.deblur(image, kernel, noise=1 / 255, settings=deblur.Settings(steps=200))).max() < 3
+
+
 @pytest.mark.parametrize("kernel", HARD, ids=lambda kernel: str(kernel.shape))
 @pytest.mark.parametrize("level", [0.0, 1 / 255])
 def test_no_default_diverges_at_borders(kernel, level):

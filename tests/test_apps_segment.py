@@ -256,6 +256,32 @@ def test_in_a_graph_it_checks_and_gives_the_same(model):
         graph(np.zeros([1, 1, 8, 1], np.float32))
 
 
+def test_channels_may_be_unknown_before_a_graph_runs():
+    image, _ = disc(noise=0.1)
+    graph = tf.function(lambda f: app.segment(f, settings=SHORT).mask, [tf.TensorSpec([None] * 4, tf.float32)])
+    np.testing.assert_array_equal(graph(image), app.segment(image, settings=SHORT).mask)
+
+
+def test_the_gradient_is_that_of_differences():
+    """Of the last energy after some iterations, by a pixel; the means' sharp regions do not change."""
+    image = tf.constant(disc(noise=0.1)[0], tf.float64)
+    settings = app.Settings(iterations=3)
+
+    @tf.function
+    def energy(f):
+        return tf.reduce_sum(app.segment(f, settings=settings).energies[:, -1])
+
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        total = energy(image)
+    slope = tape.gradient(total, image).numpy()
+    for y, x in ((3, 4), (10, 20), (20, 7)):
+        change = np.zeros(image.shape)
+        change[0, y, x, 0] = 1e-4
+        expected = (energy(image + change) - energy(image - change)) / 2e-4
+        np.testing.assert_allclose(slope[0, y, x, 0], expected, rtol=1e-5)
+
+
 SCRIPT = """
 import sys, numpy as np, tensorflow as tf
 if sys.argv[4] == "alone":

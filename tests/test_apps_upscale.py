@@ -393,6 +393,7 @@ def test_the_program_exports(program, tmp_path):
         (["--model=upscale_x2", "--sigma=0.5"], "sampling: expected factor 2, sigma 0.8"),
         (["--model=upscale_x2", "--steps=3"], "steps: expected none with --model=upscale_x2"),
         (["--model=upscale_x2", "--colour=luma"], "colour: expected none with --model=upscale_x2"),
+        (["--paper", "--model=upscale_x2"], "model: expected none with --paper, got upscale_x2"),
         (["--output="], "expected --input and --output, or --export, or all three"),
     ],
 )  # fmt: skip

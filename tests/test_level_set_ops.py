@@ -64,3 +64,26 @@ def test_shapes_that_do_not_match():
         level_set_sums(phi, before, f[0])
     with pytest.raises(ValueError, match="must be equal"):
         tf.function(level_set_sums).get_concrete_function(phi, before[:, :5], f)
+
+
+@pytest.mark.skipif(native.library is None, reason="not built")
+def test_the_native_gradient_is_that_of_the_stock_operations():
+    arguments = case("float64", (2, 7, 9))
+    gradients = []
+    for implementation in ("native", "stock"):
+        with blade_tf.implementation(implementation), tf.GradientTape() as tape:
+            tape.watch(arguments)
+            sums = level_set_sums(*arguments)
+            total = tf.add_n([tf.reduce_sum(tf.sin(part)) for part in sums])
+        gradients.append(tape.gradient(total, arguments))
+    for own, expected in zip(*gradients, strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-5, atol=1e-7)
+
+
+@IMPLEMENTATIONS
+def test_not_a_number_stays_one(implementation):
+    phi, before, f = case("float32", (1, 3, 4))
+    with blade_tf.implementation(implementation):
+        found = level_set_sums(phi + np.nan, before, f)
+    assert np.isnan(found.area).all()
+    assert np.isnan(found.weighted).all()

@@ -163,6 +163,8 @@ def test_the_pseudo_inverse_in_a_graph_of_open_sizes():
     ("call", "message"),
     [
         (lambda: operators.blur(np.ones(3)), r"kernel: expected \[R, S\], got \[3\]"),
+        (lambda: operators.blur(KERNEL)(np.ones((0, 8, 8, 1))), r"u: expected float .* \(0, 8, 8, 1\)"),
+        (lambda: operators.downsample(KERNEL, 2)(np.ones((0, 8, 8, 1))), r"u: expected float .* \(0, 8, 8, 1\)"),
         (lambda: operators.blur([[np.nan]]), r"kernel: expected finite values"),
         (lambda: operators.blur(np.zeros((3, 3))), r"kernel: expected finite values, not all of them 0"),
         (lambda: operators.blur(KERNEL, "reflect"), r"border: unknown border 'reflect'"),

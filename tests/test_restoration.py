@@ -189,6 +189,10 @@ def test_a_degradation_of_another_form_is_refused(inputs, message):
     ("arguments", "message"),
     [
         (([SELECTION], (3, 3), (3, 3), "final", (1.0, 0.5)), r"knots: expected ascending blurs, got \(1.0, 0.5\)"),
+        (
+            ([SELECTION], (3, 3), (3, 3), "final", (0.5, 1.0)),
+            r"noise: expected two levels above 0 with knots, .*, got \(\)",
+        ),
         (([],), "selections: expected at least one stage, got none"),
         (([SELECTION], (3, 3), (3, 3), "all"), "output: expected 'final' or 'trajectory', got 'all'"),
         (([SELECTION], (3, 4)), "footprint: expected two odd sizes"),
@@ -456,6 +460,25 @@ def test_the_shipped_models_restore_a_photograph(name, told):
     inputs = [noisy, tf.constant([told])] if told else noisy
     found = stages.restore(noisy, stages.load(name), *told)
     np.testing.assert_array_equal(blade_tf.load_pretrained(name)(inputs), found)
+
+
+def test_in_a_graph_it_is_the_same_and_refuses():
+    image = np.random.default_rng(0).random((1, 16, 18, 1), np.float32)
+    specs = [tf.TensorSpec([None, None, None, 1]), tf.TensorSpec([None]), tf.TensorSpec([None])]
+    graph = tf.function(lambda f, blur, noise: stages.restore(f, "restoration_range", blur, noise), specs)
+    expected = stages.restore(image, "restoration_range", 0.5, 0.02)
+    np.testing.assert_allclose(graph(image, [0.5], [0.02]), expected, atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="noise: expected"):
+        graph(image, [0.5], [0.0])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="blur: expected 0 to 1.6"):
+        graph(image, [9.0], [0.02])
+
+
+def test_an_image_with_nan_is_refused():
+    image = np.full((1, 8, 8, 1), 0.5, np.float32)
+    image[0, 2, 3] = np.nan
+    with pytest.raises(ValueError, match="image: expected finite values"):
+        stages.restore(image)
 
 
 def test_bad_input_is_refused():

@@ -20,6 +20,7 @@ from blade_tf.align_ops import AlignParameters
 __all__ = ["LEVELS", "PARAMETERS", "AlignParameters", "align", "export"]
 
 LEVELS = 5  # the coarsest has a sixteenth of the resolution
+MOST_LEVELS = 32  # of which the coarsest of any image has one pixel
 PARAMETERS = AlignParameters()
 
 
@@ -27,6 +28,8 @@ def _gray(name: str, image: Any) -> tf.Tensor:
     image = tf.convert_to_tensor(image)
     if image.shape.rank != 4 or image.dtype not in (tf.float32, tf.float64):
         raise ValueError(f"{name}: expected float32 or float64 [N, H, W, C], got {image.dtype.name} {image.shape}")
+    if image.shape[3] is None:
+        raise ValueError(f"{name}: expected a known number of channels, got {image.shape}")
     image = tf.cast(image, tf.float32)
     return image_lib.luma(image)[..., 0] if image.shape[3] == 3 else tf.reduce_mean(image, 3)
 
@@ -48,10 +51,10 @@ def align(reference: Any, moving: Any, levels: int = LEVELS, parameters: AlignPa
 
     Raises:
       ValueError: another dtype or rank, shapes that differ, no pixel, a NaN (tf.errors.InvalidArgumentError where
-        values or sizes are known only when a graph runs), or no level.
+        values or sizes are known only when a graph runs), an unknown number of channels, or a wrong number of levels.
     """
-    if arguments.count("levels", levels) < 1:
-        raise ValueError(f"levels: expected at least 1, got {levels}")
+    if arguments.count("levels", levels, 1) > MOST_LEVELS:
+        raise ValueError(f"levels: expected at most {MOST_LEVELS}, got {levels}")
     images = _gray("reference", reference), _gray("moving", moving)
     shapes = [tf.convert_to_tensor(image).shape for image in (reference, moving)]
     if not shapes[0].is_compatible_with(shapes[1]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from typing import Any
 
@@ -19,22 +18,13 @@ DEFAULT_MODEL = "resample"
 TASK = "resampling"
 
 
-@functools.lru_cache(maxsize=8)
-def _shipped(name: str) -> ResampleModel:
-    return models.load_trained(name).model()
-
-
 def load(model: str | os.PathLike[str]) -> ResampleModel:
     """A `ResampleModel` by its name ("resample", "resample_noisy", "resample_paper"), or from a folder of training.
 
     Raises:
       ValueError: for an unknown name, or a model that was trained for something else.
     """
-    if str(model) in models.pretrained_names(TASK):
-        return _shipped(str(model))
-    trained = models.load_trained(model)
-    trained.check_task(TASK)
-    return trained.model()
+    return models.load_task(model, TASK)
 
 
 def _field(displacement: Any, image: tf.Tensor) -> tf.Tensor:

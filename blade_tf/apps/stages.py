@@ -26,9 +26,7 @@ def load(model: str | os.PathLike[str] = DEFAULT_MODEL) -> RestorationModel:
     Raises:
       ValueError: for an unknown name, or a model that was trained for something else.
     """
-    trained = models.load_trained(model)
-    trained.check_task("restoration")
-    return trained.model()
+    return models.load_task(model, "restoration")
 
 
 def check_degradation(model: RestorationModel, blur: Any = None, noise: Any = None) -> None:
@@ -58,7 +56,7 @@ def restore(
     Args:
       image: float [N, H, W, C] in [0, 1]; the filters of three channels are chosen by luma.
       model: a model or what `load` takes. "restoration" undoes a Gaussian blur of 1 px and noise of 5/255;
-        "restoration_range", told how much, Gaussian blurs of up to 1.6 px and noise of 1/255 to 10/255.
+        "restoration_range", told how much, Gaussian blurs of up to 1.6 px and noise of 1/255 to 20/255.
       blur: of a model that is told: standard deviation of the blur in pixels, a number or [N]; none by default.
       noise: of a model that is told: standard deviation of the noise, in [0, 1], a number or [N]; by default
         `blade_tf.apps.noise.estimate_noise`, or the nearest level that the model was trained for.
@@ -68,11 +66,14 @@ def restore(
 
     Raises:
       TypeError: an image that is not float.
-      ValueError: another rank; no image; an unknown model; a degradation that the model was not trained for (found
-        eagerly alone), or one that is stated to a model that is told nothing.
+      ValueError: another rank; no image; NaN or infinity (found eagerly alone); an unknown model; a degradation that the
+        model was not trained for (in graphs tf.errors.InvalidArgumentError), or one that is stated to a model that is
+        told nothing.
     """
     loaded = model if isinstance(model, RestorationModel) else load(model)
     f = image_batch(image)
+    if tf.executing_eagerly() and not bool(tf.reduce_all(tf.math.is_finite(f))):
+        raise ValueError("image: expected finite values, got NaN or infinity")
     check_degradation(loaded, blur, noise)
     return loaded([f, _degradation(loaded, f, blur, noise)] if loaded.knots else f)
 
@@ -83,8 +84,13 @@ def _degradation(model: RestorationModel, f: tf.Tensor, blur: Any, noise: Any) -
     if noise is None:
         given["noise"] = tf.clip_by_value(estimate_noise(f), *model.noise)
     columns = []
-    for name, value in given.items():
+    for (name, value), trained in zip(given.items(), (model.knots, model.noise), strict=True):
         value = tf.cast(value, f.dtype)
+        if not tf.executing_eagerly():
+            inside = (value >= trained[0] * (1 - ROUNDING)) & (value <= trained[-1] * (1 + ROUNDING))
+            told = f"{name}: expected {trained[0]:g} to {trained[-1]:g}, what the model was trained for"
+            with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(inside), [told, value])]):
+                value = tf.identity(value)
         if value.shape.rank and not value.shape.is_compatible_with(f.shape[:1]):
             raise ValueError(f"{name}: expected a number, or one for each image, [{f.shape[0]}], got {value.shape}")
         columns.append(value if value.shape.rank else tf.fill(tf.shape(f)[:1], value))

@@ -163,12 +163,6 @@ def paper(factor: int = 4, position: float | None = None) -> Upscaler:
     return Upscaler(sampling, "tv_flow_paper", 10, 0.35 * sampling.squared_norm)
 
 
-@functools.lru_cache(maxsize=8)
-def _shipped(name: str) -> UpscaleModel:
-    with tf.init_scope():  # a graph that is being traced must not own the filters
-        return models.load_trained(name).model()
-
-
 def _same(a: Sampling, b: Sampling) -> bool:
     alike = (a.factor, a.offset, a.kernel.shape) == (b.factor, b.offset, b.kernel.shape)
     return alike and np.allclose(a.kernel, b.kernel, atol=1e-6)
@@ -184,12 +178,7 @@ def load(model: str | os.PathLike[str], sampling: Sampling | None = None) -> Ups
     Raises:
       ValueError: for an unknown name, a model that was trained for something else, or a sampling that is not its own.
     """
-    if str(model) in models.pretrained_names(TASK):
-        loaded = _shipped(str(model))
-    else:
-        trained = models.load_trained(model)
-        trained.check_task(TASK)
-        loaded = trained.model()
+    loaded = models.load_task(model, TASK)
     if sampling is not None and not _same(sampling, loaded.sampling):
         position, size = abs(round(sampling.position[0], 9)), " x ".join(map(str, sampling.kernel.shape))
         raise ValueError(
@@ -204,7 +193,7 @@ def best(sampling: Sampling) -> Upscaler | UpscaleModel:
     """What comes nearest to the truth on images free of noise: the pretrained stages for this sampling, where there are
     any, else eq 4.7 with the default model.
     """
-    loaded = (_shipped(name) for name in models.pretrained_names(TASK))
+    loaded = (models.load_task(name, TASK) for name in models.pretrained_names(TASK))
     return next((model for model in loaded if _same(sampling, model.sampling)), Upscaler(sampling))
 
 

@@ -57,7 +57,7 @@ _STAGES = flags.DEFINE_string(
     "stages",
     None,
     "Restore by a model that was trained for the degradation: restoration (a Gaussian blur of 1 px, noise of 5), "
-    "restoration_range (--kernel=gaussian:SIGMA up to 1.6 px or none, noise of 1 to 10), or a folder of a trained one.",
+    "restoration_range (--kernel=gaussian:SIGMA up to 1.6 px or none, noise of 1 to 20), or a folder of a trained one.",
 )
 _COLOUR = flags.DEFINE_enum(
     "colour", None, list(colour.WAYS), "How a colour image's filters are chosen; default: as suits the regulariser."

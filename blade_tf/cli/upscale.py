@@ -57,13 +57,16 @@ _COLOUR = flags.DEFINE_enum(
     "default: what comes nearest to the model's equation.",
 )
 _PAPER = flags.DEFINE_bool(
-    "paper", False, "The paper's setting, instead of --model, --sigma, --sigma_in, --steps and --weight."
+    "paper", False, "The paper's setting; without --model, --sigma, --sigma_in, --steps, --weight and --colour."
 )
 _BESIDE = flags.DEFINE_bool("beside", False, "Also write a picture of the result beside the input, NAME_beside.png.")
 
 
 def _upscaler() -> upscale.Upscaler | UpscaleModel:
     if _PAPER.value:
+        for flag in (_MODEL, _SIGMA, _SIGMA_IN, _STEPS, _WEIGHT, _COLOUR):
+            if flag.present:
+                raise ValueError(f"{flag.name}: expected none with --paper, got {flag.value}")
         return upscale.paper(_FACTOR.value, _POSITION.value)
     sigma = _SIGMA.value * (_FACTOR.value if _SIGMA_IN.value == "low" else 1)
     sampling = upscale.gaussian(_FACTOR.value, sigma, _POSITION.value)

@@ -12,7 +12,8 @@
 // Images are float [n, h, w], of at least one pixel each; a flow is two of them, along x and along y, `pixels()` apart.
 // Rows [begin, end) are those of the result, of all n images together; functions may run at the same time on disjoint
 // ranges, and results depend neither on them nor on the level. Images are extended by replicating their border pixels.
-// Subnormal numbers count as zero. What is not finite stays without harm: no access is out of bounds.
+// Subnormal numbers count as zero. What is not finite stays without harm: no access is out of bounds, for sides below
+// 2^24 pixels.
 
 namespace blade {
 

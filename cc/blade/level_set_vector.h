@@ -68,8 +68,8 @@ struct GeometrySums {
     const Real phi = LoadSome<kWhole>(here + x, count);
     // Within bounds, so that one division gives both 1 / size and 1 / (1 + size^2).
     Real size = phi < zero ? -phi : phi;
-    size = size < most ? size : most;
-    size = size > least ? size : least;
+    size = size > most ? most : size;  // NaN stays
+    size = size < least ? least : size;
     const Real grown = one + size * size, both = one / (size * grown);
     const Real small = size > one ? both * grown : size, square = small * small;
     Real angle = {};

@@ -38,7 +38,8 @@ class AlignKernel : public BladeKernel {
     OP_REQUIRES_OK(context, SameShape({"moving", "[N, H, W]", 3}, moving, reference));
     const PlaneShape shape = {reference.dim_size(0), reference.dim_size(1), reference.dim_size(2)};
     const PlaneShape extended = PlaneShape{1, shape.h, shape.w}.extended();
-    const bool fits = shape.h > 0 && shape.w > 0 && extended.w < kMost && extended.pixels() < kMost;
+    const int64_t side = std::max(shape.h, shape.w);
+    const bool fits = shape.h > 0 && shape.w > 0 && side < kLongest && extended.pixels() < kMost;
     OP_REQUIRES(context, fits, Expected(planes, "float32", reference.shape().DebugString()));
     TensorShape flow_shape = reference.shape();
     flow_shape.AddDim(2);
@@ -58,7 +59,8 @@ class AlignKernel : public BladeKernel {
   }
 
  private:
-  static constexpr int64_t kMost = std::numeric_limits<int32_t>::max();  // interpolation counts pixels in int32
+  static constexpr int64_t kMost = std::numeric_limits<int32_t>::max();  // interpolation counts pixels in int32,
+  static constexpr int64_t kLongest = int64_t{1} << 24;                  // and positions in float
 
   void Align(OpKernelContext* context, const std::vector<PlaneShape>& shapes, const float* reference,
              const float* moving, float* scratch, float* output) const {
