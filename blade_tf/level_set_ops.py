@@ -81,8 +81,8 @@ def _stock(phi: tf.Tensor, before: tf.Tensor, image: tf.Tensor) -> LevelSetSums:
 def level_set_sums(phi: tf.Tensor, before: tf.Tensor, image: tf.Tensor) -> LevelSetSums:
     """The sums of level sets and of their images.
 
-    H is within 3e-8 of 1/2 + arctan / pi. Natively the same for any number of threads. The gradient, in stock operations,
-    takes where phi > 0 for given.
+    H is within 3e-8 of 1/2 + arctan / pi. Natively the same for any number of threads. The gradient, in stock
+    operations, takes where phi > 0 for given.
 
     Args:
       phi: float32 or float64 [N, H, W].

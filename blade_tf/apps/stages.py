@@ -66,9 +66,9 @@ def restore(
 
     Raises:
       TypeError: an image that is not float.
-      ValueError: another rank; no image; NaN or infinity (found eagerly alone); an unknown model; a degradation that the
-        model was not trained for (in graphs tf.errors.InvalidArgumentError), or one that is stated to a model that is
-        told nothing.
+      ValueError: another rank; no image; NaN or infinity (found eagerly alone); an unknown model; a degradation that
+        the model was not trained for (in graphs tf.errors.InvalidArgumentError), or one that is stated to a model that
+        is told nothing.
     """
     loaded = model if isinstance(model, RestorationModel) else load(model)
     f = image_batch(image)
