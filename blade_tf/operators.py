@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import image as image_lib
-from blade_tf import names, norms
+from blade_tf import convolution, names, norms
 
 __all__ = [
     "BORDERS",
@@ -33,7 +32,7 @@ __all__ = [
 
 Map = Callable[[tf.Tensor], tf.Tensor]
 
-BORDERS = ("replicate", "periodic")
+BORDERS = convolution.BORDERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,32 +94,6 @@ def _kernel(kernel: Any) -> np.ndarray:
     return found
 
 
-def _factors(kernel: np.ndarray) -> list[np.ndarray]:
-    """The kernel, or a column and a row whose outer product it is."""
-    left, values, right = np.linalg.svd(kernel)
-    if min(kernel.shape) == 1 or (values[1:] > 1e-14 * values[0]).any():
-        return [kernel]
-    scale = math.sqrt(values[0])
-    return [scale * left[:, :1], scale * right[:1]]
-
-
-def _padded(u: tf.Tensor, amounts: tuple[int, int, int, int], border: str) -> tf.Tensor:
-    if border == "replicate":
-        return image_lib.pad_replicate(u, *amounts)
-    top, bottom, left, right = amounts
-    u = tf.concat([u[:, tf.shape(u)[1] - top :], u, u[:, :bottom]], axis=1)
-    return tf.concat([u[:, :, tf.shape(u)[2] - left :], u, u[:, :, :right]], axis=2)
-
-
-def _convolved(u: tf.Tensor, kernel: np.ndarray, border: str) -> tf.Tensor:
-    rows, columns = kernel.shape
-    bottom, right = (rows - 1) // 2, (columns - 1) // 2
-    padded = _padded(u, (rows - 1 - bottom, bottom, columns - 1 - right, right), border)
-    flipped = np.ascontiguousarray(kernel[::-1, ::-1])[:, :, np.newaxis, np.newaxis]
-    taps = tf.tile(tf.constant(flipped, u.dtype), [1, 1, tf.shape(u)[3], 1])
-    return tf.nn.depthwise_conv2d(padded, taps, [1, 1, 1, 1], "VALID")
-
-
 def _checked(u: Any, name: str, kernel: np.ndarray, factor: int = 1) -> tf.Tensor:
     """The image as a tensor; an error unless it is float [N, H, W, C] and, times the factor, as large as the kernel."""
     u = tf.convert_to_tensor(u)
@@ -151,22 +124,19 @@ def blur(kernel: Any, border: str = "replicate") -> Operator:
     found = _kernel(kernel)
     if border not in BORDERS:
         raise ValueError(f"border: unknown border {border!r}{names.hint(str(border), BORDERS)}")
-    factors = _factors(found)
+    factors = convolution.factors(found)
 
     def forward(u: Any) -> tf.Tensor:
         u = _checked(u, "u", found)
         for factor in factors:
-            u = _convolved(u, factor, border)
+            u = convolution.convolve(u, factor, border)
         return u
 
     def adjoint(v: Any) -> tf.Tensor:
         v = _checked(v, "v", found)
-        # The gradient of sum(A(u) v) at any u.
-        u = tf.zeros_like(v)
-        with tf.GradientTape() as tape:
-            tape.watch(u)
-            blurred = forward(u)
-        return tape.gradient(blurred, u, v)
+        for factor in reversed(factors):
+            v = convolution.transpose(v, factor, border)
+        return v
 
     periodic = border == "periodic"
     return Operator(forward, adjoint, np.abs(found).sum() ** 2 if periodic else norms.blur_bound(found))
@@ -246,12 +216,12 @@ def downsample(kernel: Any, factor: int, offset: int = 0) -> Operator:
         u = _checked(u, "u", found)
         _check_divides(factor, u)
         coarse = tf.nn.space_to_depth(u, factor) if factor > 1 else u
-        padded = _padded(coarse, (-first_y, last_y, -first_x, last_x), "periodic")
+        padded = convolution.pad(coarse, (-first_y, last_y, -first_x, last_x), "periodic")
         return tf.ensure_shape(tf.nn.conv2d(padded, taps(u), 1, "VALID"), [*coarse.shape[:3], u.shape[3]])
 
     def adjoint(v: Any) -> tf.Tensor:
         v = _checked(v, "v", found, factor)
-        padded = _padded(v, (last_y, -first_y, last_x, -first_x), "periodic")
+        padded = convolution.pad(v, (last_y, -first_y, last_x, -first_x), "periodic")
         turned = tf.transpose(tf.reverse(taps(v), [0, 1]), [0, 1, 3, 2])
         u = tf.nn.conv2d(padded, turned, 1, "VALID")
         u = tf.nn.depth_to_space(u, factor) if factor > 1 else u

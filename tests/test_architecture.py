@@ -11,9 +11,9 @@ PACKAGE = pathlib.Path(blade_tf.__file__).parent
 # Imports point downward: a module may import those of the rows above its own, and its own package.
 LAYERS = [
     ["arguments", "files", "image", "image_codecs", "least_squares", "names", "native", "norms", "parallel"],
-    ["config", "flow_io", "image_io", "integrate", "losses", "metrics", "operators", "structure_tensor"],
-    ["align_stock", "interpolation", "pdes", "report", "sampling", "select_stock", "stock"],
-    ["ops"],
+    ["config", "convolution", "flow_io", "image_io", "integrate", "losses", "metrics", "structure_tensor"],
+    ["align_stock", "interpolation", "operators", "pdes", "report", "select_stock", "stock"],
+    ["ops", "sampling"],
     ["align_ops", "layers", "level_set_ops", "select_ops"],
     ["selection", "step_ops"],
     ["flux", "pair_ops"],
