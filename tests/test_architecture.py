@@ -10,7 +10,7 @@ PACKAGE = pathlib.Path(blade_tf.__file__).parent
 
 # Imports point downward: a module may import those of the rows above its own, and its own package.
 LAYERS = [
-    ["arguments", "files", "image", "image_codecs", "least_squares", "names", "native", "norms", "parallel"],
+    ["arguments", "files", "image", "image_codecs", "least_squares", "names", "native", "norms", "parallel", "quiet"],
     ["config", "convolution", "flow_io", "image_io", "integrate", "losses", "metrics", "structure_tensor"],
     ["align_stock", "interpolation", "operators", "pdes", "report", "select_stock", "stock"],
     ["ops", "sampling"],

@@ -1,0 +1,47 @@
+"""TensorFlow without its start-up messages, for programs that a person watches."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+
+__all__ = ["import_tensorflow"]
+
+# What oneDNN announces, and abseil before it, whatever TF_CPP_MIN_LOG_LEVEL says.
+NOTICES = (b"oneDNN custom operations are on", b"All log messages before absl::InitializeLog")
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow; what that writes to stderr appears at once, without oneDNN's notice.
+
+    A process between the two reads along, so that nothing is lost where the import ends this one. Where there is no
+    such process to be had (no fork, or stderr is closed), nothing is left out.
+    """
+    if "tensorflow" in sys.modules or not hasattr(os, "fork"):
+        return
+    try:
+        stderr = os.dup(2)
+    except OSError:
+        return
+    end, start = os.pipe()
+    reader = os.fork()
+    if reader == 0:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.close(start)
+        os.close(2)
+        with open(end, "rb") as lines, open(stderr, "wb", buffering=0) as shown:
+            for line in lines:
+                if not any(notice in line for notice in NOTICES):
+                    shown.write(line)
+        os._exit(0)
+    os.close(end)
+    os.dup2(start, 2)
+    os.close(start)
+    try:
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.waitpid(reader, 0)
