@@ -1,15 +1,30 @@
-"""Convolution of images [N, H, W, C] with one kernel for all channels, over either border, and its adjoint."""
+"""Convolution of images [N, H, W, C] with one kernel for all channels, over either border, and its adjoint.
+
+Native for float32 and float64 where `blade_tf.ops` is.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from blade_tf import image as image_lib
+from blade_tf import native, ops
 
-__all__ = ["BORDERS", "convolve", "factors", "pad", "transpose"]
+__all__ = [
+    "BORDERS",
+    "convolve",
+    "downsample",
+    "downsample_transpose",
+    "factors",
+    "is_native",
+    "pad",
+    "symmetric",
+    "transpose",
+]
 
 BORDERS = ("replicate", "periodic")
 
@@ -55,14 +70,72 @@ def _reach(size: int) -> tuple[int, int]:
     return size - 1 - (size - 1) // 2, (size - 1) // 2
 
 
-def convolve(u: tf.Tensor, kernel: np.ndarray, border: str) -> tf.Tensor:
+def _native(
+    u: tf.Tensor,
+    kernel: np.ndarray,
+    border: str,
+    transposed: bool,
+    factors: tuple[int, int] = (1, 1),
+    offsets: tuple[int, int] = (0, 0),
+) -> tf.Tensor:
+    return native.library.blade_convolve(
+        image=u,
+        kernel=tf.constant(kernel, u.dtype),
+        border=border,
+        transposed=transposed,
+        factors=factors,
+        offsets=offsets,
+    )
+
+
+def is_native(u: tf.Tensor) -> bool:
+    """Whether the native operation convolves this image."""
+    return ops.uses_native() and u.dtype in (tf.float32, tf.float64)
+
+
+def convolve(u: tf.Tensor, kernel: np.ndarray, border: str = "replicate") -> tf.Tensor:
     """Convolution: see `blade_tf.operators.blur`."""
+    if is_native(u):
+        return _native(u, kernel, border, transposed=False)
     rows, columns = kernel.shape
     return _correlate(pad(u, (*_reach(rows), *_reach(columns)), border), kernel[::-1, ::-1])
 
 
-def transpose(v: tf.Tensor, kernel: np.ndarray, border: str) -> tf.Tensor:
+def transpose(v: tf.Tensor, kernel: np.ndarray, border: str = "replicate") -> tf.Tensor:
     """The adjoint of `convolve`."""
+    if is_native(v):
+        return _native(v, kernel, border, transposed=True)
     rows, columns = kernel.shape
     spread = _correlate(tf.pad(v, [[0, 0], [rows - 1] * 2, [columns - 1] * 2, [0, 0]]), kernel)
     return _fold(_fold(spread, 1, *_reach(rows), border), 2, *_reach(columns), border)
+
+
+def downsample(u: tf.Tensor, axes: Sequence[np.ndarray], factor: int, offset: int, border: str) -> tf.Tensor:
+    """Convolution with a column and with a row, of which every `factor`-th pixel is kept; native alone."""
+    column, row = axes
+    u = _native(u, column, border, False, (factor, 1), (offset, 0))
+    return _native(u, row, border, False, (1, factor), (0, offset))
+
+
+def downsample_transpose(v: tf.Tensor, axes: Sequence[np.ndarray], factor: int, offset: int, border: str) -> tf.Tensor:
+    """The adjoint of `downsample`."""
+    column, row = axes
+    v = _native(v, row, border, True, (1, factor), (0, offset))
+    return _native(v, column, border, True, (factor, 1), (offset, 0))
+
+
+def symmetric(u: tf.Tensor, half: Sequence[float]) -> tf.Tensor:
+    """`blade_tf.image.symmetric_filter` to rounding, and faster: `half[0] u[i] + sum_k half[k] (u[i-k] + u[i+k])` along
+    both axes."""
+    if not is_native(u):
+        return image_lib.symmetric_filter(u, half)
+    taps = np.array([*half[:0:-1], *half])
+    return convolve(convolve(u, taps[np.newaxis]), taps[:, np.newaxis])
+
+
+@tf.RegisterGradient("BladeConvolve")
+def _gradient(op: tf.Operation, upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+    """To the image; kernels are constants here."""
+    settings = {name: op.get_attr(name) for name in ("border", "transposed", "factors", "offsets")}
+    settings["transposed"] = not settings["transposed"]
+    return native.library.blade_convolve(image=upstream, kernel=op.inputs[1], **settings), None

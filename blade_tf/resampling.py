@@ -9,13 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import arguments, layers, ops
-from blade_tf import image as image_lib
+from blade_tf import arguments, convolution, layers, ops
+from blade_tf.resample_ops import UNKNOWN, blade_resample, powers
 from blade_tf.selection import Selection
 
 __all__ = ["UNKNOWN", "ResampleModel", "spline_coefficients"]
 
-UNKNOWN = 1e9  # beyond it a displacement marks a pixel without one, as in .flo files
 # Centred B-splines at the integers, from 0 outwards.
 SPLINES = {1: (1.0,), 3: (4 / 6, 1 / 6), 5: (66 / 120, 26 / 120, 1 / 120)}
 RADIUS = 8  # of the spline prefilter: what lies beyond is 1e-3 of it
@@ -41,35 +40,8 @@ def spline_coefficients(image: Any, degree: int) -> tf.Tensor:
 
     Source: Unser, "Splines: a perfect fit for signal and image processing", IEEE Signal Processing Magazine 16, 1999.
     """
-    return tf.convert_to_tensor(image) if degree == 1 else image_lib.symmetric_filter(image, _inverse(SPLINES[degree]))
-
-
-def _powers(order: int, constant: bool) -> dict[str, tuple[int, int]]:
-    """The monomials dx^i dy^j of degree 1, or 0 if constant, to `order`, by name: dx, dy, dx2, dxdy, ..."""
-
-    def part(name: str, power: int) -> str:
-        return f"{name}{power if power > 1 else ''}" if power else ""
-
-    found = {"one": (0, 0)} if constant else {}
-    for degree in range(1, order + 1):
-        for j in range(degree + 1):
-            found[part("dx", degree - j) + part("dy", j)] = (degree - j, j)
-    return found
-
-
-def _along(v: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where a displacement along an axis points, clamped to the image: the nearest pixel, and what remains."""
-    size = tf.shape(v)[axis]
-    limit = tf.cast(size, v.dtype)
-    v = tf.clip_by_value(v, -limit, limit)
-    whole = tf.stop_gradient(tf.round(v))
-    start = tf.reshape(tf.range(size), [-1 if k == axis else 1 for k in range(3)])
-    pixel = start + tf.cast(whole, tf.int32)
-    # Not of start + v, whose rounding grows with the image.
-    below, above = (tf.cast(bound, v.dtype) for bound in (-pixel, size - 1 - pixel))
-    inside = tf.clip_by_value(pixel, 0, size - 1)
-    fraction = tf.clip_by_value(v - whole, below, above) + tf.cast(pixel - inside, v.dtype)
-    return inside, fraction
+    image = tf.convert_to_tensor(image)
+    return image if degree == 1 else convolution.symmetric(image, _inverse(SPLINES[degree]))
 
 
 @keras.saving.register_keras_serializable("blade_tf")
@@ -117,7 +89,7 @@ class ResampleModel(keras.Model):
         self.selection = Selection(**selection)
         self.order, self.constant, self.degree = arguments.count("order", order, 1), bool(constant), degree
         self.footprint = layers.odd_footprint(footprint)
-        self.powers = _powers(self.order, self.constant)
+        self.powers = powers(self.order, self.constant)
         shape = (self.selection.num_bins, *self.footprint)
         self.bank = {
             name: self.add_weight(name=name, shape=shape, initializer="zeros", autocast=False) for name in self.powers
@@ -160,31 +132,12 @@ class ResampleModel(keras.Model):
             raise TypeError(f"displacement: expected float32 or float64 [N, H, W, 2], got {v.dtype.name} {v.shape}")
         if v.shape.rank not in (None, 4) or (v.shape.rank and v.shape[-1] not in (None, 2)):
             raise ValueError(f"displacement: expected [N, H, W, 2], got {v.shape}")
-        vx, vy = (ops.of_shape("displacement", v[..., k], "[N, H, W, 2]", image, 3) for k in range(2))
-        known = (tf.abs(vx) <= UNKNOWN) & (tf.abs(vy) <= UNKNOWN)
+        with tf.control_dependencies([ops.of_shape("displacement", v[..., 0], "[N, H, W, 2]", image, 3)]):
+            v = tf.ensure_shape(v, [*image.shape[:3], 2])
         u = tf.cast(image, tf.float64 if image.dtype == tf.float64 else tf.float32)
-        (x, dx), (y, dy) = (
-            _along(tf.where(known, part, tf.zeros_like(part)), axis) for part, axis in ((vx, 2), (vy, 1))
-        )
-        n, h, w, c = tf.unstack(tf.shape(u))
-        index = tf.reshape(y * w + x, [n, h * w])
-        # Products, as the gradient of 0^0 is NaN; of all channels, as broadcasting takes far longer.
-        px, py = ([tf.ones_like(u)] for _ in range(2))
-        for products, part in ((px, dx), (py, dy)):
-            along = tf.repeat(tf.cast(part, u.dtype)[..., tf.newaxis], c, axis=-1)
-            for _ in range(self.order):
-                products.append(products[-1] * along)
-
-        def at_source(values: tf.Tensor) -> tf.Tensor:
-            flat = tf.reshape(values, [n, h * w, c])
-            return tf.reshape(tf.gather(flat, index, batch_dims=1), [n, h, w, c])
-
+        filters = tf.stack([tf.cast(self.bank[name], u.dtype) for name in self.powers])
         seen, (chosen,) = spline_coefficients(u, self.degree), self.select(u)
-        total = at_source(u)
-        for name, (i, j) in self.powers.items():
-            response = ops.blade_filter(seen, tf.cast(self.bank[name], u.dtype), chosen)
-            total += px[i] * py[j] * at_source(response)
-        found = tf.where(known[..., tf.newaxis], total, tf.constant(fill, u.dtype))
+        found = blade_resample(u, seen, filters, chosen, v, self.order, self.constant, fill)
         return tf.ensure_shape(tf.cast(found, image.dtype), image.shape)
 
     def compute_output_spec(self, inputs: Sequence[Any]) -> keras.KerasTensor:

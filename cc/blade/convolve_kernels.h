@@ -1,0 +1,29 @@
+#ifndef BLADE_CONVOLVE_KERNELS_H_
+#define BLADE_CONVOLVE_KERNELS_H_
+
+#include <cstdint>
+
+#include "cc/blade/simd.h"
+
+namespace blade {
+
+template <typename F>
+struct ConvolveKernels {
+  // out[i] = sum_p sum_j taps[p][j] rows[p][i + j * stride], i in [0, n). Whole vectors of the rows are read.
+  void (*correlate)(const F* const* rows, const F* const* taps, int64_t pairs, int64_t s, int64_t stride, int64_t n,
+                    F* out);
+};
+
+template <typename F>
+const ConvolveKernels<F>& GetConvolveKernels(SimdLevel level);
+
+extern const ConvolveKernels<float> kPortableConvolveFloat;
+extern const ConvolveKernels<double> kPortableConvolveDouble;
+#ifdef BLADE_X86
+extern const ConvolveKernels<float> kAvx2ConvolveFloat, kAvx512ConvolveFloat;
+extern const ConvolveKernels<double> kAvx2ConvolveDouble, kAvx512ConvolveDouble;
+#endif
+
+}  // namespace blade
+
+#endif  // BLADE_CONVOLVE_KERNELS_H_

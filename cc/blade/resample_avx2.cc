@@ -1,0 +1,18 @@
+#include "cc/blade/simd.h"
+
+#ifdef BLADE_X86
+
+#define BLADE_TARGET __attribute__((target("avx2")))
+namespace blade {
+namespace {
+constexpr int kVectorBytes = 32;
+}
+}  // namespace blade
+
+#include "cc/blade/resample_vector.h"
+
+namespace blade {
+const ResampleKernels kAvx2Resample = kResampleKernels;
+}  // namespace blade
+
+#endif  // BLADE_X86

@@ -1,0 +1,18 @@
+#include "cc/blade/simd.h"
+
+#ifdef BLADE_X86
+
+#define BLADE_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl")))
+namespace blade {
+namespace {
+constexpr int kVectorBytes = 64;
+}
+}  // namespace blade
+
+#include "cc/blade/resample_vector.h"
+
+namespace blade {
+const ResampleKernels kAvx512Resample = kResampleKernels;
+}  // namespace blade
+
+#endif  // BLADE_X86
