@@ -12,7 +12,7 @@ import tifffile
 from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL import Image as PILImage
 
-__all__ = ["ENCODERS", "MAX_PIXELS", "decode"]
+__all__ = ["ENCODERS", "LOSSLESS", "MAX_PIXELS", "decode"]
 
 MAX_PIXELS = 2**29 - 1
 
@@ -223,3 +223,4 @@ ENCODERS: dict[str, Callable[[np.ndarray, bytes | None], bytes]] = {
     ".tif": _encode_tiff,
     ".tiff": _encode_tiff,
 }
+LOSSLESS = (".png", ".tif", ".tiff")

@@ -1,6 +1,6 @@
 """Image files to numpy arrays and back, bit depth, alpha and colour profile kept."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ __all__ = [
     "MAX_PIXELS",
     "Image",
     "ImageError",
+    "check_writable",
     "find_images",
     "luma",
     "quantize",
@@ -102,7 +103,16 @@ def write_image(path: PathLike, image: Image) -> None:
       ImageError: another suffix, an image without pixels, or alpha, 16 bits or a size that the format cannot hold.
       OSError: the file cannot be written; see `atomic_write`.
     """
-    path = Path(path)
+    atomic_write(path, _encoded(Path(path), image))
+
+
+def check_writable(path: PathLike, image: Image) -> None:
+    """Raises what `write_image` would for this suffix, alpha and bit depth, before the pixels are known."""
+    alpha = None if image.alpha is None else image.alpha[:1, :1]
+    _encoded(Path(path), replace(image, pixels=image.pixels[:1, :1], alpha=alpha))
+
+
+def _encoded(path: Path, image: Image) -> bytes:
     suffix = path.suffix.lower()
     if suffix not in image_codecs.ENCODERS:
         raise ImageError(f"{path}: expected a name ending in {', '.join(image_codecs.ENCODERS)}, got '{path.suffix}'")
@@ -112,12 +122,11 @@ def write_image(path: PathLike, image: Image) -> None:
     if image.alpha is not None:
         values = np.concatenate([values, image.alpha[..., None]], axis=-1)
     try:
-        data = image_codecs.ENCODERS[suffix](values, image.icc_profile)
+        return image_codecs.ENCODERS[suffix](values, image.icc_profile)
     except MemoryError:
         raise
     except Exception as error:
         raise ImageError(f"{path}: {error}") from error
-    atomic_write(path, data)
 
 
 def find_images(folder: PathLike) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,7 @@ def interpolate(
     Args:
       image: f, float [N, h, w, C].
       factor: of the resolutions.
-      position: (y, x) in high-resolution pixels of low-resolution pixel (0, 0), in (-factor, factor).
+      position: (y, x) in high-resolution pixels of low-resolution pixel (0, 0).
       profile: of the kernel, in low-resolution pixels.
       radius: where the profile ends, an integer.
 
@@ -61,8 +62,8 @@ def interpolate(
     u = tf.convert_to_tensor(image)
     for axis, at in ((2, position[1]), (1, position[0])):
         t = (np.arange(factor) - at) / factor
-        # t is in (-1, 2), and in [0, 1) where the position is within the block.
-        reach = radius if 0 <= at <= factor - 1 else radius + 2
+        # t is in [0, 1) where the position is within the block.
+        reach = radius + max(math.ceil(max(-t.min(), t.max() - 1)), 0)
         weights = profile(t - np.arange(-reach, reach + 1)[:, np.newaxis])
         weights = (weights / weights.sum(0)).reshape(2 * reach + 1, 1, 1, factor).swapaxes(0, axis - 1)
         ends = (reach, reach, 0, 0) if axis == 1 else (0, 0, reach, reach)

@@ -28,6 +28,7 @@ __all__ = [
     "pseudo_inverse",
     "squared_norm",
     "subsample",
+    "transfer",
 ]
 
 Map = Callable[[tf.Tensor], tf.Tensor]
@@ -139,14 +140,16 @@ def blur(kernel: Any, border: str = "replicate") -> Operator:
         return v
 
     periodic = border == "periodic"
-    return Operator(forward, adjoint, np.abs(found).sum() ** 2 if periodic else norms.blur_bound(found))
+    return Operator(forward, adjoint, np.abs(found).sum() ** 2 if periodic else norms.blur_bound(factors))
 
 
-def _check_factor(factor: Any, offset: Any) -> None:
+def _check_factor(factor: Any, offset: Any) -> tuple[int, int]:
+    """The factor and the offset as integers; ValueError unless they are and make sense."""
     if isinstance(factor, bool) or factor != int(factor) or factor < 1:
         raise ValueError(f"factor: expected a positive integer, got {factor!r}")
     if isinstance(offset, bool) or offset != int(offset) or not 0 <= offset < factor:
         raise ValueError(f"offset: expected an integer in [0, {factor}), got {offset!r}")
+    return int(factor), int(offset)
 
 
 def _check_divides(factor: int, u: tf.Tensor) -> None:
@@ -164,7 +167,7 @@ def subsample(factor: int, offset: int = 0) -> Operator:
     Raises:
       ValueError: for such a factor or offset, or, when it is applied, sizes that the factor does not divide.
     """
-    _check_factor(factor, offset)
+    factor, offset = _check_factor(factor, offset)
 
     def forward(u: Any) -> tf.Tensor:
         u = tf.convert_to_tensor(u)
@@ -198,7 +201,7 @@ def downsample(kernel: Any, factor: int, offset: int = 0) -> Operator:
       ValueError: as `blur` and `subsample`.
     """
     found = _kernel(kernel)
-    _check_factor(factor, offset)
+    factor, offset = _check_factor(factor, offset)
     # Where the taps fall along y and x, relative to the block of the pixel that is kept, and the blocks they reach.
     at = [offset + (size - 1) // 2 - np.arange(size) for size in found.shape]
     (first_y, first_x), (last_y, last_x) = ([int(end(t)) // factor for t in at] for end in (np.min, np.max))
@@ -277,8 +280,22 @@ def squared_norm(kernel: Any, factor: int) -> float:
       ValueError: as `blur` and `subsample`.
     """
     found = _kernel(kernel)
-    _check_factor(factor, 0)
+    factor, _ = _check_factor(factor, 0)
     return float(np.abs(_lags(found, factor)).sum())
+
+
+def transfer(kernel: Any, factor: int, size: int) -> np.ndarray:
+    """The transfer function of A A^T, A = subsample(factor) @ blur(kernel, "periodic"), at [size, size] frequencies.
+
+    Raises:
+      ValueError: as `blur` and `subsample`.
+    """
+    found = _kernel(kernel)
+    factor, _ = _check_factor(factor, 0)
+    lags = _lags(found, factor)
+    waves = (np.exp(-2j * math.pi / size * np.outer(np.arange(size), np.arange(n) - n // 2)) for n in lags.shape)
+    along_y, along_x = waves
+    return (along_y @ lags @ along_x.T).real
 
 
 def pseudo_inverse(kernel: Any, factor: int, offset: int = 0) -> Map:
@@ -301,7 +318,7 @@ def pseudo_inverse(kernel: Any, factor: int, offset: int = 0) -> Map:
         the kernel.
     """
     found = _kernel(kernel)
-    _check_factor(factor, offset)
+    factor, offset = _check_factor(factor, offset)
     operator = downsample(found, factor, offset)
     lags = _lags(found, factor)
 

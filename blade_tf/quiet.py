@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -11,6 +12,15 @@ __all__ = ["import_tensorflow"]
 
 # What oneDNN announces, and abseil before it, whatever TF_CPP_MIN_LOG_LEVEL says.
 NOTICES = (b"oneDNN custom operations are on", b"All log messages before absl::InitializeLog")
+
+
+def _pass_on(end: int, stderr: int) -> None:
+    with open(end, "rb") as lines, open(stderr, "wb", buffering=0) as shown:
+        for line in lines:
+            if not any(notice in line for notice in NOTICES):
+                # Where nothing can be written, reading goes on: the import must not notice.
+                with contextlib.suppress(OSError):
+                    shown.write(line)
 
 
 def import_tensorflow() -> None:
@@ -28,14 +38,13 @@ def import_tensorflow() -> None:
     end, start = os.pipe()
     reader = os.fork()
     if reader == 0:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        os.close(start)
-        os.close(2)
-        with open(end, "rb") as lines, open(stderr, "wb", buffering=0) as shown:
-            for line in lines:
-                if not any(notice in line for notice in NOTICES):
-                    shown.write(line)
-        os._exit(0)
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            os.close(start)
+            os.close(2)
+            _pass_on(end, stderr)
+        finally:
+            os._exit(0)
     os.close(end)
     os.dup2(start, 2)
     os.close(start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from blade_tf import arguments, operators
 __all__ = ["MARGIN", "Sampling", "gaussian", "within_reflection"]
 
 MARGIN = 8  # low-resolution pixels; the pseudo-inverse of the default PSF decays to 1e-5 in as many
+GRID = 128  # on which transfer functions are looked at: twice the largest margin
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,10 +26,10 @@ class Sampling:
     Attributes:
       factor: at least 2.
       kernel: the point spread function phi in high-resolution pixels, [R, S] of sum 1, as of `operators.blur`.
-      offset: of the subsampling, in [0, factor).
+      offset: of the subsampling, an integer in [0, factor).
 
     Raises:
-      ValueError: for such a factor, kernel or offset.
+      ValueError: for another factor, kernel or offset.
     """
 
     factor: int
@@ -37,6 +39,8 @@ class Sampling:
     def __post_init__(self) -> None:
         arguments.count("factor", self.factor, 2)
         operators.subsample(self.factor, self.offset)
+        object.__setattr__(self, "kernel", np.asarray(self.kernel, np.float64))
+        object.__setattr__(self, "offset", int(self.offset))
         operators.blur(self.kernel, "periodic")
         if abs(np.sum(self.kernel) - 1) > 1e-6:
             raise ValueError(f"kernel: expected a sum of 1, got {np.sum(self.kernel):g}")
@@ -51,6 +55,24 @@ class Sampling:
     def squared_norm(self) -> float:
         """||A||^2: see `operators.squared_norm`."""
         return operators.squared_norm(self.kernel, self.factor)
+
+    @functools.cached_property
+    def transfer(self) -> np.ndarray:
+        """The transfer function of A A^T, a convolution on the low-resolution grid, at 128 x 128 frequencies."""
+        return operators.transfer(self.kernel, self.factor, GRID)
+
+    @property
+    def condition(self) -> float:
+        """The smallest value of `transfer` over the largest: noise becomes up to condition^(-1/2) as large in A^+ f."""
+        return float(self.transfer.min() / self.transfer.max())
+
+    @functools.cached_property
+    def margin(self) -> int:
+        """Low-resolution pixels in which A^+ decays to 1e-5, at least `MARGIN` and at most 63."""
+        response = np.abs(np.fft.ifft2(1 / np.maximum(self.transfer, 1e-14 * self.transfer.max())).real)
+        away = np.minimum(np.arange(GRID), GRID - np.arange(GRID))
+        seen = np.maximum.outer(away, away)[response > 1e-5 * response.max()]
+        return int(np.clip(seen.max(), MARGIN, GRID // 2 - 1))
 
     def operator(self, border: str = "periodic") -> operators.Operator:
         """A, on images whose sizes the factor divides."""
@@ -93,13 +115,23 @@ def gaussian(factor: int, sigma: float, position: float | None = None) -> Sampli
     return Sampling(factor, np.outer(weights, weights), last - (len(weights) - 1) // 2)
 
 
-def within_reflection(image: Any, factor: int, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """function(f) of an image extended by `MARGIN` pixels of its reflection, without what came of the extension.
+def _reflected(f: tf.Tensor, margin: int, axis: int) -> tf.Tensor:
+    """An image with `margin` pixels more at both ends of an axis: of its reflection, of that one's, and so on."""
+    size = tf.shape(f)[axis]
+    place = tf.range(-margin, size + margin) % (2 * size)
+    return tf.gather(f, tf.minimum(place, 2 * size - 1 - place), axis=axis)
+
+
+def within_reflection(
+    image: Any, factor: int, function: Callable[[tf.Tensor], tf.Tensor], margin: int = MARGIN
+) -> tf.Tensor:
+    """function(f) of an image extended by its reflection, without what came of the extension.
 
     Args:
       image: f, float [N, h, w, C].
       factor: of the resolutions.
       function: from f to u [N, factor h, factor w, C].
+      margin: low-resolution pixels of the extension.
 
     Raises:
       ValueError: an image that is not float [N, h, w, C], without pixels, or, outside of graphs, with NaN or infinity.
@@ -107,14 +139,11 @@ def within_reflection(image: Any, factor: int, function: Callable[[tf.Tensor], t
     f = tf.convert_to_tensor(image)
     if f.shape.rank != 4 or not f.dtype.is_floating:
         raise ValueError(f"image: expected float [N, h, w, C], got {f.dtype.name} {f.shape}")
-    if 0 in f.shape[:3]:
+    if 0 in f.shape:
         raise ValueError(f"image: expected pixels, got {f.shape}")
     if tf.executing_eagerly() and not bool(tf.reduce_all(tf.math.is_finite(f))):
         raise ValueError("image: expected finite values, got NaN or infinity")
-    sizes = tf.shape(f)[1:3]
-    margins = tf.minimum(MARGIN, sizes)
-    around = tf.concat([[[0, 0]], tf.stack([margins, margins], axis=1), [[0, 0]]], axis=0)
-    u = function(tf.ensure_shape(tf.pad(f, around, "SYMMETRIC"), [f.shape[0], None, None, f.shape[3]]))
-    (top, left), (height, width) = tf.unstack(factor * margins), tf.unstack(factor * sizes)
-    u = u[:, top : top + height, left : left + width]
-    return tf.ensure_shape(u, [f.shape[0], *(s and factor * s for s in f.shape[1:3]), f.shape[3]])
+    extended = _reflected(_reflected(f, margin, 1), margin, 2)
+    u = function(tf.ensure_shape(extended, [f.shape[0], *(s and s + 2 * margin for s in f.shape[1:3]), f.shape[3]]))
+    cut = slice(factor * margin, -factor * margin or None)
+    return tf.ensure_shape(u[:, cut, cut], [f.shape[0], *(s and factor * s for s in f.shape[1:3]), f.shape[3]])

@@ -4,8 +4,9 @@ import os
 import numpy as np
 import pytest
 import skimage.data
+import tensorflow as tf
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 from blade_tf import apply, colour, image_files, image_io, metrics, models
 
@@ -213,7 +214,7 @@ def test_steps_without_sense_are_refused_first(steps, dt, message, folder, tmp_p
 def test_what_is_not_finite_is_not_written(folder, tmp_path):
     (tmp_path / "in").mkdir()
     image_io.write_image(tmp_path / "in" / "photo.png", image_of(samples(8, 3)))
-    image_io.write_image(tmp_path / "in" / "flat.png", image_io.Image(np.full((8, 8, 1), 0.2, np.float32)))
+    image_io.write_image(tmp_path / "in" / "flat.png", image_io.Image(np.zeros((8, 8, 1), np.float32)))
     trained = models.load_trained(folder)
     dataclasses.replace(trained, spec=trained.spec | {"dt": 1e12}).save(tmp_path / "wild")
     failed = apply.apply_files(tmp_path / "wild", tmp_path / "in", tmp_path / "out", 20)
@@ -344,3 +345,76 @@ def test_what_a_function_refuses_is_named(tmp_path):
     assert any(reason.endswith("kernel: too large") for reason in failed.values())
     assert all(name in reason for name, reason in failed.items())
     assert not list(tmp_path.glob("out/**/*.png"))
+
+
+def convert(source, target, **options):
+    return image_files.convert(source, target, lambda image: 1 - image.pixels, "invert", **options)
+
+
+def write(path, *sizes, **more):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image_io.write_image(path, image_io.Image(np.zeros((*(sizes or (4, 5)), 1), np.float32), **more))
+    return path
+
+
+def test_no_picture_beside_is_written_over_an_input_or_another_one(tmp_path):
+    source = write(tmp_path / "x_beside.png")
+    with pytest.raises(ValueError, match=r"output: expected another file than the input, got .*x_beside\.png"):
+        convert(source, tmp_path / "x.png", beside=True)
+    for name in ("in/a.png", "in/a.jpg"):
+        write(tmp_path / name)
+    with pytest.raises(ValueError, match=r"a_beside\.png, which is a result of .*a\.jpg, for the picture beside"):
+        convert(tmp_path / "in", tmp_path / "out", beside=True)
+    assert not (tmp_path / "out").exists()
+    assert convert(tmp_path / "in", tmp_path / "out") == {}
+
+
+def test_an_input_within_the_output(tmp_path):
+    write(tmp_path / "all/raw/a.png")
+    assert convert(tmp_path / "all/raw", tmp_path / "all") == {}
+    assert (tmp_path / "all/a.png").exists()
+    with pytest.raises(ValueError, match="input: expected an image beside those of the output, got none"):
+        convert(tmp_path, tmp_path / "all")
+
+
+def test_what_a_format_cannot_hold_is_refused_before_the_work(tmp_path):
+    source = write(tmp_path / "a.png", bits=16)
+    failed = image_files.convert(source, tmp_path / "b.jpg", lambda _: pytest.fail("computed"), "fail")
+    assert "JPEG holds 8 bits" in failed[str(source)]
+
+
+def test_results_that_must_be_lossless(tmp_path):
+    write(tmp_path / "in/a.jpg")
+    assert convert(tmp_path / "in", tmp_path / "out", lossless=True) == {}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.jpg.png"]
+    with pytest.raises(ValueError, match=r"output: expected a name ending in .png, .tif, .tiff, got .*b.jpg"):
+        convert(tmp_path / "in/a.jpg", tmp_path / "b.jpg", lossless=True)
+
+
+def test_what_tensorflow_and_memory_refuse_is_a_reason(tmp_path):
+    source = write(tmp_path / "a.png")
+
+    def asserts(_):
+        @tf.function
+        def larger(size):
+            with tf.control_dependencies([tf.debugging.Assert(size < 1, ["kernel: larger than the image", size])]):
+                return tf.identity(size)
+
+        larger(tf.constant(2))
+
+    def exhausts(_):
+        raise MemoryError
+
+    assert image_files.convert(source, tmp_path / "b.png", asserts, "") == {
+        str(source): f"{source}: kernel: larger than the image"
+    }
+    assert image_files.convert(source, tmp_path / "b.png", exhausts, "") == {str(source): f"{source}: out of memory"}
+
+
+def test_a_profile_is_for_its_number_of_channels(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image_io.write_image(tmp_path / "a.png", image_io.Image(np.zeros((4, 5, 3), np.float32), icc_profile=profile))
+    assert image_files.convert(tmp_path / "a.png", tmp_path / "b.png", lambda image: image.pixels[..., :1], "") == {}
+    assert convert(tmp_path / "a.png", tmp_path / "c.png") == {}
+    kept = [image_io.read_image(tmp_path / f"{name}.png").icc_profile for name in "bc"]
+    assert kept == [None, profile]

@@ -82,6 +82,12 @@ def test_subsampling_takes_pixels_and_its_adjoint_puts_them_back():
     assert np.count_nonzero(back) == 2 * 3 * 2
 
 
+def test_a_factor_may_be_a_float_that_is_whole():
+    u = noise(1, 8, 8, 2)
+    np.testing.assert_array_equal(operators.subsample(2.0, 1.0)(u), operators.subsample(2, 1)(u))
+    np.testing.assert_array_equal(operators.downsample(KERNEL, 2.0)(u), operators.downsample(KERNEL, 2)(u))
+
+
 @KERNELS
 @pytest.mark.parametrize(("factor", "offset"), [(1, 0), (2, 0), (2, 1), (3, 2), (4, 1)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

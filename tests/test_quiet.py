@@ -75,3 +75,11 @@ def test_the_last_words_of_an_import_that_aborts_are_shown(tmp_path):
     ended = run("-c", "import blade_tf", folder=tmp_path, BLADE_TF_QUIET="1")
     assert ended.returncode == -signal.SIGABRT
     assert ended.stderr == "this processor lacks AVX\n"
+
+
+def test_what_cannot_be_written_changes_nothing(tmp_path):
+    (tmp_path / "tensorflow.py").write_text(BROKEN)
+    script = tmp_path / "script.py"
+    script.write_text("try:\n    import blade_tf\nexcept Exception as error:\n    print(repr(error))\n")
+    ended = run(script, folder=tmp_path, shell='exec "$@" 2>/dev/full', BLADE_TF_QUIET="1")
+    assert ended.stdout == "ImportError('libtensorflow is missing')\n"

@@ -43,6 +43,8 @@ Rate = Callable[[tf.Tensor], tf.Tensor]
 DEFAULT_MODEL = "ced_convex"
 DEFAULT_STEPS = 20
 TASK = "upscaling"
+# Of A A^T, as of `Sampling.condition`: what 8 bits round away becomes noise of 12/255 at most.
+LEAST_CONDITION = 1e-4
 
 
 def upscale(image: Any, sampling: Sampling, rate: Rate, dt: float, steps: int = 10, weight: float = 1.0) -> tf.Tensor:
@@ -86,7 +88,7 @@ def upscale_exactly(image: Any, sampling: Sampling, rate: Rate, dt: float, steps
     the low-resolution pixels that do not see beyond the border, and for the others with the image's continuation.
 
     Args:
-      image: f, float [N, h, w, C], free of noise.
+      image: f, float [N, h, w, C], free of noise: A^+ makes it up to `sampling.condition`^(-1/2) as large.
       sampling: A.
       rate: R, u -> du/dt.
       dt: length of a step, in the rate's unit.
@@ -107,7 +109,7 @@ def upscale_exactly(image: Any, sampling: Sampling, rate: Rate, dt: float, steps
         start = explaining(interpolate(f, sampling.factor, sampling.position))
         return integrate.evolve(lambda u: explaining(step(u)), start, steps)
 
-    return within_reflection(image, sampling.factor, evolve)
+    return within_reflection(image, sampling.factor, evolve, sampling.margin)
 
 
 def _check_weight(weight: Any) -> float:
@@ -129,8 +131,9 @@ class Upscaler:
       way: how a colour image's filters are chosen, one of `blade_tf.colour.WAYS`; by default the best for the model.
 
     Raises:
-      ValueError: for an unknown model or way, a model of something else than an equation, or, when it is applied, as
-        `upscale`.
+      ValueError: for an unknown model or way, a model of something else than an equation, or no weight where the
+        sampling's `condition` is below 1e-4 (Gaussians from 0.75 low-resolution px on), as eq 4.7 then makes noise of
+        what 8 bits round away; when it is applied, as `upscale`.
     """
 
     sampling: Sampling
@@ -142,6 +145,11 @@ class Upscaler:
     def __post_init__(self) -> None:
         arguments.count("steps", self.steps)
         _check_weight(1 if self.weight is None else self.weight)
+        if self.weight is None and self.sampling.condition < LEAST_CONDITION:
+            raise ValueError(
+                f"sampling: expected a condition of at least {LEAST_CONDITION:g} without a weight, got "
+                f"{self.sampling.condition:.1g}: its blur is too wide for eq 4.7; a weight, such as 1, gives eq 4.6"
+            )
         _ = self.evolution
 
     @functools.cached_property
@@ -191,10 +199,13 @@ def load(model: str | os.PathLike[str], sampling: Sampling | None = None) -> Ups
 
 def best(sampling: Sampling) -> Upscaler | UpscaleModel:
     """What comes nearest to the truth on images free of noise: the pretrained stages for this sampling, where there are
-    any, else eq 4.7 with the default model.
+    any, else eq 4.7 with the default model, or, where the blur is too wide for it, eq 4.6 with weight 1.
     """
-    loaded = (models.load_task(name, TASK) for name in models.pretrained_names(TASK))
-    return next((model for model in loaded if _same(sampling, model.sampling)), Upscaler(sampling))
+    for name in models.pretrained_names(TASK):
+        loaded = models.load_task(name, TASK)
+        if _same(sampling, loaded.sampling):
+            return loaded
+    return Upscaler(sampling, weight=None if sampling.condition >= LEAST_CONDITION else 1.0)
 
 
 def export(

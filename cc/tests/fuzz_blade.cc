@@ -12,9 +12,11 @@
 #include <vector>
 
 #include "cc/blade/align.h"
+#include "cc/blade/convolve.h"
 #include "cc/blade/exchange.h"
 #include "cc/blade/filter.h"
 #include "cc/blade/lookup.h"
+#include "cc/blade/resample.h"
 #include "cc/blade/select.h"
 #include "cc/blade/step.h"
 
@@ -384,6 +386,58 @@ void Aligns(Input* input, SimdLevel level, const ImageShape& image_shape) {
   for (int i = 0; i < kOutputs; ++i) Check(SameNumbers(whole[i].get(), parts[i].get(), sizes[i]));
 }
 
+template <typename F>
+void Convolves(Input* input, SimdLevel level, const ImageShape& fine) {
+  const auto stride = [&](int64_t size) {
+    const int64_t factor = 1 + input->Below(3);
+    return size % factor == 0 ? Stride{factor, input->Below(factor)} : Stride{1, 0};
+  };
+  const ConvolveParameters p = {1 + input->Below(9),  1 + input->Below(9), static_cast<Border>(input->Below(2)),
+                                input->Below(2) != 0, stride(fine.h),      stride(fine.w)};
+  const ImageShape kept = {fine.n, fine.h / p.y.factor, fine.w / p.x.factor, fine.c};
+  const ImageShape &from = p.transposed ? kept : fine, &to = p.transposed ? fine : kept;
+  const int64_t values = to.rows() * to.w * to.c;
+  const auto kernel = input->Values<F>(p.r * p.s), image = input->Values<F>(from.rows() * from.w * from.c);
+  const std::unique_ptr<F[]> whole(new F[static_cast<size_t>(values)]), parts(new F[static_cast<size_t>(values)]);
+  const auto convolve = [&](SimdLevel l, F* out) {
+    return [&, l, out](int64_t begin, int64_t end) {
+      ConvolveRows(p, fine, l, kernel.get(), image.get(), begin, end, out);
+      return kSelectionInRange;
+    };
+  };
+  Once(to.rows(), convolve(level, whole.get()));
+  InRanges(to.rows(), 1 + input->Below(5), convolve(SimdLevel::kPortable, parts.get()));
+  Check(SameNumbers(whole.get(), parts.get(), values));
+}
+
+void Resamples(Input* input, SimdLevel level, const ImageShape& shape) {
+  const ResampleParameters parameters = {1 + input->Below(4), input->Below(2) != 0, -1.0f};
+  FilterShape filters = {1 + input->Below(7), 1 + input->Below(7), 1 + input->Below(7)};
+  if (input->Below(2) == 0) filters.r = filters.s = 5;  // which has kernels of its own
+  const int64_t pixels = shape.rows() * shape.w, values = pixels * shape.c;
+  const auto taps = input->Values<float>(parameters.monomials() * filters.k * filters.taps());
+  const auto image = input->Values<float>(values), seen = input->Values<float>(values);
+  const auto displacement = input->Values<float>(2 * pixels);
+  for (int64_t i = 0; i < 2 * pixels; ++i)
+    if (input->Below(4) != 0) displacement[static_cast<size_t>(i)] = static_cast<float>(input->Below(99)) / 7 - 7;
+  const std::unique_ptr<int32_t[]> selection(new int32_t[static_cast<size_t>(pixels)]);
+  for (int64_t i = 0; i < pixels; ++i)
+    selection[static_cast<size_t>(i)] = static_cast<int32_t>(input->Below(filters.k));
+  const ResampleBank bank(filters, parameters.monomials(), taps.get());
+  const std::unique_ptr<float[]> whole(new float[static_cast<size_t>(values)]);
+  const std::unique_ptr<float[]> parts(new float[static_cast<size_t>(values)]);
+  const auto resample = [&](SimdLevel l, float* out) {
+    return [&, l, out](int64_t begin, int64_t end) {
+      ResampleRows(bank, parameters, shape, l, image.get(), seen.get(), selection.get(), displacement.get(), begin, end,
+                   out);
+      return kSelectionInRange;
+    };
+  };
+  Once(shape.rows(), resample(level, whole.get()));
+  InRanges(shape.rows(), 1 + input->Below(5), resample(SimdLevel::kPortable, parts.get()));
+  Check(SameNumbers(whole.get(), parts.get(), values));
+}
+
 template <typename T>
 void All(Input* input, SimdLevel level, const ImageShape& shape) {
   Filters<T>(input, level, shape);
@@ -392,8 +446,12 @@ void All(Input* input, SimdLevel level, const ImageShape& shape) {
   if constexpr (std::is_floating_point_v<T>) {
     Exchanges<T>(input, level, shape);
     Lookups<T>(input, level, shape);
+    Convolves<T>(input, level, shape);
   }
-  if constexpr (std::is_same_v<T, float>) Aligns(input, level, shape);
+  if constexpr (std::is_same_v<T, float>) {
+    Aligns(input, level, shape);
+    Resamples(input, level, shape);
+  }
 }
 
 }  // namespace
