@@ -17,8 +17,8 @@ Flow = tuple[tf.Tensor, tf.Tensor]  # along x, along y
 _PLANE = tf.TensorSpec([None, None, None], tf.float32)
 # Those of the native operation.
 _RANGES = {
-    "smoothness": (1e-12, 1e12),
-    "robust": (1e-12, 1e12),
+    "smoothness": (1e-7, 1e12),
+    "robust": (1e-6, 1e12),
     "bias": (0, 1e12),
     "radius": (0, 16),
     "tile": (1, 32),
@@ -99,7 +99,7 @@ def _warped(image: tf.Tensor, u: tf.Tensor, v: tf.Tensor) -> tuple[tf.Tensor, tf
         last = tf.cast(size - 1, image.dtype)
         position = tf.cast(grid, image.dtype) + part
         inside *= tf.cast((position >= 0) & (position <= last), image.dtype)
-        position = tf.clip_by_value(position, 0, last)
+        position = tf.minimum(tf.where(position > 0, position, tf.zeros_like(position)), last)  # 0 for NaN
         low = tf.floor(position)
         fractions.append(position - low)
         lows.append(tf.cast(low, tf.int32))
@@ -156,12 +156,16 @@ def _matched(parameters: AlignParameters, reference: tf.Tensor, moving: tf.Tenso
     return _median(u + moved[..., 1], v + moved[..., 0])
 
 
-def _linear(
-    reference: tf.Tensor, warped: tf.Tensor, inside: tf.Tensor, u: tf.Tensor, v: tf.Tensor, robust: float
+def _solved(
+    reference: tf.Tensor, warped: tf.Tensor, inside: tf.Tensor, u: tf.Tensor, v: tf.Tensor, robust: float, sides: float
 ) -> tuple[tf.Tensor, ...]:
-    """The system `J (u, v) + smoothness = right` of a Gauss-Newton step: J's entries xx, xy, yy, and the right sides.
+    """A step's system at each pixel, `(k g g^T + sides) z = sides S + k g (g^T (u, v) - d)`, as z = A + B S.
 
-    Derivatives are means of both images' by (1, -8, 0, 8, -1) / 12.
+    S is the mean of the neighbours, k the weight of the difference d, and g the mean of both images' derivatives by
+    (1, -8, 0, 8, -1) / 12.
+
+    Returns:
+      A along x and y, B's entries xx, xy, yy.
     """
     at = _window(reference + warped, 2)
     x, y = (
@@ -171,8 +175,10 @@ def _linear(
     difference = warped - reference
     weight = inside / (1 + tf.square(difference / robust))
     xx, xy, yy = weight * x * x, weight * x * y, weight * y * y
-    difference *= weight
-    return xx, xy, yy, xx * u + xy * v - x * difference, xy * u + yy * v - y * difference
+    # Not by the determinant: of a matrix of rank one and a little more it is lost in rounding.
+    inverse = 1 / (xx + yy + sides)
+    along = weight * (x * u + y * v - difference) * inverse
+    return x * along, y * along, (yy + sides) * inverse, -xy * inverse, (xx + sides) * inverse
 
 
 def _relaxation(acceleration: float, sweeps: int) -> list[float]:
@@ -187,22 +193,18 @@ def _relaxation(acceleration: float, sweeps: int) -> list[float]:
 def _step(parameters: AlignParameters, reference: tf.Tensor, moving: tf.Tensor, u: tf.Tensor, v: tf.Tensor) -> Flow:
     """One step towards the least sum of robust squared differences and of the flow's squared differences; medians.
 
-    Solves `(J + 4 w) z - w sum of z's neighbours = (r, s)` by Jacobi sweeps with Chebyshev's acceleration.
+    By Jacobi sweeps with Chebyshev's acceleration.
     """
-    w = parameters.smoothness
-    xx, xy, yy, r, s = _linear(reference, *_warped(moving, u, v), u, v, parameters.robust)
-    xx, yy = xx + 4 * w, yy + 4 * w
-    inverse = 1 / (xx * yy - xy * xy)
-    own_u, own_v, other = yy * inverse, xx * inverse, -(xy * inverse)
-    right = tf.concat([own_u * r + other * s, other * r + own_v * s], 0)
-    own, other = w * tf.concat([own_u, own_v], 0), w * tf.concat([other, other], 0)
+    warped = _warped(moving, u, v)
+    right_u, right_v, xx, xy, yy = _solved(reference, *warped, u, v, parameters.robust, 4 * parameters.smoothness)
+    right, own, other = (tf.concat(parts, 0) for parts in ((right_u, right_v), (xx, yy), (xy, xy)))
     start = tf.concat([u, v], 0)
     omegas = tf.constant(_relaxation(parameters.acceleration, parameters.sweeps))
 
     def sweep(k: tf.Tensor, z: tf.Tensor, before: tf.Tensor) -> tuple[tf.Tensor, ...]:
         at = _window(z, 1)
-        pulled = at(0, 1) + at(0, -1) + at(1, 0) + at(-1, 0)
-        found = right + own * pulled + other * tf.concat(tf.split(pulled, 2)[::-1], 0)
+        mean = (at(0, 1) + at(0, -1) + at(1, 0) + at(-1, 0)) / 4
+        found = right + own * mean + other * tf.concat(tf.split(mean, 2)[::-1], 0)
         return k + 1, before + omegas[k] * (found - before), z
 
     z = tf.while_loop(lambda k, *_: k < parameters.sweeps, sweep, (tf.constant(0), start, start))[1]

@@ -20,6 +20,7 @@ __all__ = [
     "downsample",
     "downsample_transpose",
     "factors",
+    "gaussian",
     "is_native",
     "pad",
     "symmetric",
@@ -108,6 +109,12 @@ def transpose(v: tf.Tensor, kernel: np.ndarray, border: str = "replicate") -> tf
     rows, columns = kernel.shape
     spread = _correlate(tf.pad(v, [[0, 0], [rows - 1] * 2, [columns - 1] * 2, [0, 0]]), kernel)
     return _fold(_fold(spread, 1, *_reach(rows), border), 2, *_reach(columns), border)
+
+
+def gaussian(u: tf.Tensor, sigma: float) -> tf.Tensor:
+    """`blade_tf.image.gaussian_smooth` to rounding, and faster."""
+    kernel = image_lib.gaussian_kernel(sigma)
+    return symmetric(u, kernel[len(kernel) // 2 :].tolist())
 
 
 def downsample(u: tf.Tensor, axes: Sequence[np.ndarray], factor: int, offset: int, border: str) -> tf.Tensor:

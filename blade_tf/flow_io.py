@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from blade_tf.files import PathLike, atomic_write
 
@@ -31,14 +32,15 @@ def read_flow(path: PathLike) -> np.ndarray:
     return np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2).astype(np.float32)
 
 
-def write_flow(path: PathLike, flow: np.ndarray) -> None:
-    """Writes displacements [H, W, 2] as a .flo file, atomically.
+def write_flow(path: PathLike, flow: ArrayLike) -> None:
+    """Writes displacements [H, W, 2] as a .flo file, in float32, atomically.
 
     Raises:
-      ValueError: another shape.
+      ValueError: another shape, or no pixel.
       OSError: see `blade_tf.files.atomic_write`.
     """
-    if flow.ndim != 3 or flow.shape[2] != 2:
-        raise ValueError(f"flow: expected [H, W, 2], got {list(flow.shape)}")
+    flow = np.asarray(flow)
+    if flow.ndim != 3 or flow.shape[2] != 2 or not flow.size:
+        raise ValueError(f"flow: expected [H, W, 2] of at least one pixel, got {list(flow.shape)}")
     size = np.array(flow.shape[1::-1], "<i4").tobytes()
     atomic_write(path, TAG + size + np.ascontiguousarray(flow, "<f4").tobytes())

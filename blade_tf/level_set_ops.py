@@ -1,4 +1,4 @@
-"""The sums over a level set of which the energy of Chan and Vese is made: one pass over its pixels."""
+"""Level sets: the signed distance to a mask's border; in one pass the sums that make the energy of Chan and Vese."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from blade_tf import native, ops
 
-__all__ = ["LevelSetSums", "level_set_sums", "neighbours"]
+__all__ = ["LevelSetSums", "level_set_sums", "neighbours", "signed_distance"]
 
 ARCTAN = (
     0.0028662257,
@@ -50,6 +50,38 @@ def neighbours(phi: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tens
     up, down = tf.concat([phi[:, :1], phi[:, :-1]], 1), tf.concat([phi[:, 1:], phi[:, -1:]], 1)
     left, right = tf.concat([phi[:, :, :1], phi[:, :, :-1]], 2), tf.concat([phi[:, :, 1:], phi[:, :, -1:]], 2)
     return up, down, left, right
+
+
+def _nearest(distance: tf.Tensor) -> tf.Tensor:
+    """The least of distance[..., j] + |i - j| over j, by shifts of 1, 2, 4 and so on."""
+    size = tf.shape(distance)[-1]
+    index = tf.range(size)
+
+    def shorter(shift: tf.Tensor, distance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        before = tf.where(index >= shift, tf.roll(distance, shift, -1), math.inf)
+        after = tf.where(index < size - shift, tf.roll(distance, -shift, -1), math.inf)
+        return 2 * shift, tf.minimum(distance, tf.minimum(before, after) + tf.cast(shift, distance.dtype))
+
+    return tf.while_loop(lambda shift, _: shift < size, shorter, (tf.constant(1), distance))[1]
+
+
+def signed_distance(mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Each pixel's distance to a mask's border, negative outside, over the largest of the image: of absolute value 1.
+
+    In pixels, along rows and columns; half a pixel beside the border.
+
+    Args:
+      mask: bool [N, H, W, 1].
+      dtype: of the result, [N, H, W, 1]. Without a border that is 1 or -1.
+    """
+    inside = mask[..., 0]
+    across = [inside != neighbour for neighbour in neighbours(inside)]
+    beyond = tf.cast(tf.reduce_sum(tf.shape(inside)[1:]), dtype)
+    distance = tf.where(tf.reduce_any(across, 0), tf.constant(0.5, dtype), beyond)
+    for _ in range(2):
+        distance = tf.transpose(_nearest(distance), [0, 2, 1])
+    distance /= tf.reduce_max(distance, [1, 2], keepdims=True)
+    return tf.where(inside, distance, -distance)[..., tf.newaxis]
 
 
 def _heaviside(phi: tf.Tensor) -> tf.Tensor:

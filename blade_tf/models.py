@@ -23,7 +23,16 @@ from blade_tf.resampling import ResampleModel
 from blade_tf.restoration import RestorationModel
 from blade_tf.upscaling import UpscaleModel
 
-__all__ = ["EvolutionModel", "Trained", "load", "load_pretrained", "load_task", "load_trained", "pretrained_names"]
+__all__ = [
+    "EvolutionModel",
+    "Trained",
+    "load",
+    "load_pretrained",
+    "load_task",
+    "load_trained",
+    "pretrained_names",
+    "version",
+]
 
 PRETRAINED = pathlib.Path(__file__).with_name("pretrained")
 # The best model of these equations is also the one that is stable by proof.
@@ -198,23 +207,27 @@ def load(model: str | os.PathLike[str]) -> EvolutionModel:
     return trained.model()
 
 
+def version(model: str | os.PathLike[str]) -> tuple[tuple[str, int], ...]:
+    """What changes when a folder that `load_trained` takes is written again; of a pretrained name ()."""
+    paths = (pathlib.Path(model, *inside, "model.json") for inside in ((), ("model",)))
+    return tuple((str(path.resolve()), path.stat().st_mtime_ns) for path in paths if path.exists())
+
+
 @functools.lru_cache(maxsize=16)
-def _shipped(name: str) -> Any:
+def _shared(model: str, task: str, _: Any) -> Any:
     with tf.init_scope():  # a graph that is being traced must not own the filters
-        return load_trained(name).model()
+        trained = load_trained(model)
+        trained.check_task(task)
+        return trained.model()
 
 
 def load_task(model: str | os.PathLike[str], task: str) -> Any:
-    """The Keras model of a task from what `load_trained` takes; a pretrained one is built once, and shared by all.
+    """The Keras model of a task from what `load_trained` takes; it is built once, in graphs too, and shared by all.
 
     Raises:
       ValueError: for an unknown name, or a model that was trained for something else.
     """
-    if str(model) in pretrained_names(task):
-        return _shipped(str(model))
-    trained = load_trained(model)
-    trained.check_task(task)
-    return trained.model()
+    return _shared(str(model), task, version(model))
 
 
 def load_pretrained(name: str) -> Any:

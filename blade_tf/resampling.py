@@ -44,6 +44,19 @@ def spline_coefficients(image: Any, degree: int) -> tf.Tensor:
     return image if degree == 1 else convolution.symmetric(image, _inverse(SPLINES[degree]))
 
 
+def _of_image(v: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """The displacement; an error, in graphs of unknown shape when they run, unless it is [N, H, W, 2] of the image."""
+    form, wanted = f"displacement: expected {v.dtype.name} [N, H, W, 2]", tf.TensorShape([*image.shape[:3], 2])
+    if not v.shape.is_compatible_with(wanted):
+        raise ValueError(f"{form} = {list(wanted)}, got {list(v.shape)}")
+    if v.shape.is_fully_defined() and wanted.is_fully_defined():
+        return v
+    # With -1 behind the sizes, as the rank may differ too.
+    sizes = tf.concat([tf.shape(v), [-1] * 5], 0)[:5], tf.concat([tf.shape(image)[:3], [2, -1]], 0)
+    with tf.control_dependencies([tf.debugging.assert_equal(*sizes, f"{form} of the sizes of the image")]):
+        return tf.ensure_shape(v, wanted)
+
+
 @keras.saving.register_keras_serializable("blade_tf")
 class ResampleModel(keras.Model):
     """Resamples images at displaced positions, eq 5.5 and its continuation to further orders of the displacement.
@@ -61,7 +74,7 @@ class ResampleModel(keras.Model):
     beyond 1e9, which marks unknown flow. Gradients flow to the image, to the displacement and to the filters.
 
     Args:
-      selection: the arguments of its `Selection`, without a soft feature.
+      selection: the arguments of its `Selection`, which is at pixels and without a soft feature.
       order: the highest degree i + j.
       constant: a bank with i + j = 0 too, which changes u itself: it removes noise.
       footprint: (R, S) of the filters, odd.
@@ -69,7 +82,8 @@ class ResampleModel(keras.Model):
       **kwargs: of keras.Model.
 
     Raises:
-      ValueError: for an order below 1, an unknown degree, an even footprint, and what `Selection` refuses.
+      ValueError: for an order below 1, an unknown degree, an even footprint, another selection, and what `Selection`
+        refuses.
 
     Source: "Solving Image PDEs with a Shallow Network" (arXiv 2110.08327), section 5.
     """
@@ -86,7 +100,14 @@ class ResampleModel(keras.Model):
         super().__init__(**{"autocast": False} | kwargs)
         if degree not in SPLINES:
             raise ValueError(f"degree: expected one of {sorted(SPLINES)}, got {degree!r}")
+        if np.shape(footprint) != (2,):
+            raise ValueError(f"footprint: expected two odd sizes, got {footprint!r}")
         self.selection = Selection(**selection)
+        if self.selection.soft is not None or self.selection.center != "pixel":
+            raise ValueError(
+                "selection: expected one at pixels without a soft feature, "
+                f"got center={self.selection.center!r}, soft={self.selection.soft!r}"
+            )
         self.order, self.constant, self.degree = arguments.count("order", order, 1), bool(constant), degree
         self.footprint = layers.odd_footprint(footprint)
         self.powers = powers(self.order, self.constant)
@@ -130,10 +151,7 @@ class ResampleModel(keras.Model):
         v = tf.convert_to_tensor(displacement)
         if v.dtype not in (tf.float32, tf.float64):
             raise TypeError(f"displacement: expected float32 or float64 [N, H, W, 2], got {v.dtype.name} {v.shape}")
-        if v.shape.rank not in (None, 4) or (v.shape.rank and v.shape[-1] not in (None, 2)):
-            raise ValueError(f"displacement: expected [N, H, W, 2], got {v.shape}")
-        with tf.control_dependencies([ops.of_shape("displacement", v[..., 0], "[N, H, W, 2]", image, 3)]):
-            v = tf.ensure_shape(v, [*image.shape[:3], 2])
+        v = _of_image(v, image)
         u = tf.cast(image, tf.float64 if image.dtype == tf.float64 else tf.float32)
         filters = tf.stack([tf.cast(self.bank[name], u.dtype) for name in self.powers])
         seen, (chosen,) = spline_coefficients(u, self.degree), self.select(u)

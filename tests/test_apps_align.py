@@ -139,6 +139,25 @@ def test_a_graph_of_open_sizes():
         graph(pair[0], pair[1][:, 1:])
     with pytest.raises(tf.errors.InvalidArgumentError, match="reference: expected finite values"):
         graph(pair[0] * np.nan, pair[1])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="reference: expected at least one pixel"):
+        graph(pair[0][:, :0], pair[1][:, :0])
+
+
+NATIVE = pytest.param("native", marks=pytest.mark.skipif(native.library is None, reason="no native library"))
+
+
+@pytest.mark.parametrize("implementation", [NATIVE, "stock"])
+@pytest.mark.parametrize(
+    ("scale", "options"), [(1.0, {"smoothness": 1e-7}), (255.0, {}), (255.0, {"smoothness": 1e-7, "robust": 8.0})]
+)
+def test_strong_edges_beside_little_smoothness(implementation, scale, options):
+    """Where squared gradients are up to 1e10 times the smoothness."""
+    value, (y, x) = smooth(60, 70)
+    with ops.implementation(implementation):
+        found = flow_of(
+            scale * value(y, x), scale * value(y - 0.25, x - 0.5), parameters=app.AlignParameters(**options)
+        )
+    assert np.linalg.norm(found - [0.5, 0.25], axis=-1)[10:-10, 10:-10].mean() < 0.05
 
 
 needs_native = pytest.mark.skipif(native.library is None, reason="blade_tf was installed without its native library")
@@ -184,7 +203,9 @@ def test_a_program_that_xla_compiles():
 def test_huge_values_and_unequal_shapes_end_well():
     for value in (1e30, 3e38):
         image = np.random.default_rng(0).choice([-value, value], (1, 20, 30, 1)).astype(np.float32)
-        assert app.align(image, image[:, ::-1]).shape == (1, 20, 30, 2)
+        for name in ("native", "stock"):
+            with ops.implementation(name):
+                assert app.align(image, image[:, ::-1]).shape == (1, 20, 30, 2)
     plane = tf.zeros([1, 8, 9])
     for pair, name in (
         ((plane, plane[:, 1:]), "moving"),
@@ -198,7 +219,7 @@ def test_huge_values_and_unequal_shapes_end_well():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"smoothness": 0}, r"smoothness: expected a number in \[1e-12, 1e\+12\], got 0"),
+        ({"smoothness": 0}, r"smoothness: expected a number in \[1e-07, 1e\+12\], got 0"),
         ({"robust": float("nan")}, "robust: expected a number .*, got nan"),
         ({"tile": 6}, "tile: expected an odd number, got 6"),
         ({"radius": 17}, r"radius: expected a number in \[0, 16\], got 17"),
@@ -211,6 +232,16 @@ def test_huge_values_and_unequal_shapes_end_well():
 def test_parameters_that_make_no_sense(parameters, message):
     with pytest.raises(ValueError, match=message):
         app.AlignParameters(**parameters)
+
+
+@needs_native
+@pytest.mark.parametrize("end", [0, 1])
+def test_the_bounds_are_those_of_the_native_operation(end):
+    """Also where float32 rounds them."""
+    names = "smoothness", "robust", "bias", "acceleration", "largest"
+    parameters = app.AlignParameters(**{name: align_stock._RANGES[name][end] for name in names})
+    image = tf.constant(skimage.data.camera()[np.newaxis, :40, :50] / 255, tf.float32)
+    assert np.isfinite(align_ops.blade_align(image, image, 2, parameters)).all()
 
 
 GOOD = np.zeros([1, 8, 9, 1], np.float32)
@@ -282,6 +313,42 @@ def test_the_comparison_of_a_folder_of_scenes(tmp_path):
     assert (tmp_path / "results" / "figures" / "align_shifted.jpg").exists()
     with pytest.raises(ValueError, match="images: expected a folder of scenes"):
         compare.compare(scene)
+
+
+@pytest.fixture
+def still(tmp_path):
+    """A scene that stands still, in a folder of scenes."""
+    scene = tmp_path / "scenes" / "still"
+    scene.mkdir(parents=True)
+    for number in (10, 11):
+        skimage.io.imsave(scene / f"frame{number}.png", skimage.data.camera()[:60, :70])
+    flow_io.write_flow(scene / "flow10.flo", np.zeros([60, 70, 2]))
+    return scene
+
+
+def test_a_scene_that_stands_still(still):
+    found = compare.compare(still.parent)
+    assert {"still", "example"} <= found.pictures.keys() == found.captions.keys()
+    assert found.tables[0].rows[0][1] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("flow", "message"),
+    [
+        (np.full([60, 70, 2], 2e9), "still: flow10.flo: expected a flow that is known somewhere"),
+        (np.zeros([60, 71, 2]), r"still: flow10.flo: expected frame10.png's size, \(60, 70\), got \(60, 71\)"),
+    ],
+)
+def test_scenes_that_make_no_sense_are_named(flow, message, still):
+    flow_io.write_flow(still / "flow10.flo", flow)
+    with pytest.raises(ValueError, match=message):
+        compare.compare(still.parent)
+
+
+def test_colours_of_flows():
+    flow = np.float32([[[2, 0], [0, 0], [1, 0], [2e9, 0], [np.nan, 0]]])
+    found = compare.flow_image(flow, 2.0)[0].tolist()
+    assert found == [[255, 64, 64], [255, 255, 255], [255, 159, 159], [0, 0, 0], [0, 0, 0]]
 
 
 def test_scenes_move_by_their_flow():

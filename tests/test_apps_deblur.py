@@ -1,3 +1,4 @@
+import gc
 import os
 import subprocess
 import sys
@@ -97,8 +98,26 @@ def test_beyond_the_limit_it_would_diverge():
     assert np.isfinite(restoration.restore(f, operator, still, 1.0, 1.9, 300)).all()
     with pytest.raises(ValueError, match=r"weight: expected less than 2 / \(dt \|\|A\|\|\^2\) = 2, .* got 2.1"):
         restoration.restore(f, operator, still, 1.0, 2.1, 300, start=0.5 * f)
-    amplified = restoration.restore(f, operator, still, tf.constant(1.0), 2.1, 300, start=0.5 * f)  # not checked
+    weights = tf.constant([[[[0.5]]], [[[2.1]]]])
+    with pytest.raises(ValueError, match=r"weight: expected less than .* = 2, .* got 2.1"):
+        restoration.restore(np.repeat(f, 2, 0), operator, still, tf.constant(1.0), weights, 300)
+    unchecked = tf.function(restoration.restore, autograph=False)
+    amplified = unchecked(f, operator, still, tf.constant(1.0), 2.1, 300, start=0.5 * f)
     assert np.abs(amplified).max() > 1e6
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_the_sum_of_both_shares_of_their_bounds_decides(share):
+    """On a checkerboard, the fastest mode of the heat equation, whose own dt is 1/4."""
+    y, x = np.mgrid[:8, :8]
+    f = 0.5 + 0.5 * (-1.0) ** (y + x)[np.newaxis, ..., np.newaxis]
+    dt = share / 4
+
+    def largest(pull):
+        return np.abs(restoration.restore(f, operators.identity(), heat, dt, pull / dt, 300, start=0.8 * f)).max()
+
+    assert largest(max(2 * (1 - share), 1e-3)) < 2
+    assert largest(2 * (1 - share) + 0.3) > 1e6
 
 
 # What it is for
@@ -150,6 +169,55 @@ def test_each_image_of_a_batch_is_restored_by_its_own_noise_level():
         assert np.mean(np.abs(found[0] - expected)) < 1e-5
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_each_image_of_a_batch_gets_the_regulariser_that_it_gets_alone(told):
+    levels = np.array([30, 5, 20], np.float32) / 255
+    images = np.concatenate([degraded(PHOTOGRAPH[:40, :40], None, level, k) for k, level in enumerate(levels)])
+    known = np.ones((3, 40, 40, 1), bool)
+    known[1, 3] = known[2, 7] = False
+    noise = levels if told else None
+    dt = tf.constant([0.005, 0.5, 0.006])[:, None, None, None]
+    for kernel, mask, settings in (
+        (None, None, deblur.Settings()),
+        (GAUSSIAN, known, deblur.Settings(steps=3)),
+        (None, None, deblur.Settings(dt=dt)),
+    ):
+        together = deblur.deblur(images, kernel, mask, noise, settings)
+        for k in range(3):
+            own = settings if settings.dt is None else deblur.Settings(dt=float(dt[k, 0, 0, 0]))
+            level = float(levels[k]) if told else None
+            alone = deblur.deblur(images[k : k + 1], kernel, None if mask is None else mask[k : k + 1], level, own)
+            np.testing.assert_allclose(together[k], alone[0], atol=1e-2)
+            assert np.mean(np.abs(together[k] - alone[0])) < 1e-4
+    as_list, number = (deblur.deblur(images[:1], noise=noise) for noise in ([30 / 255], 30 / 255))
+    np.testing.assert_allclose(as_list, number, atol=1e-2)
+    assert np.mean(np.abs(as_list - number)) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["ced", "ced_paper", "ced_convex"])
+@pytest.mark.parametrize("kernel", [None, GAUSSIAN], ids=["denoising", "deblurring"])
+def test_other_equations_stay_bounded_at_strong_noise(name, kernel):
+    for level in deblur.NOISES[-2:]:
+        f = degraded(PHOTOGRAPH, kernel, level / 255)
+        assert deblur.tuned(level / 255, deblur._blur(kernel), name).dt <= deblur.PACE * models.load(name).dt
+        found = deblur.deblur(f, kernel, noise=level / 255, settings=deblur.Settings(name, steps=100))
+        assert np.abs(found).max() < 1.5
+        assert psnr(found, PHOTOGRAPH) > psnr(f, PHOTOGRAPH) + 4
+
+
+@pytest.mark.parametrize("name", ["cahn_hilliard", "cahn_hilliard_paper"])
+def test_what_separates_phases_is_no_regulariser(name):
+    settings = deblur.Settings(name)
+    for call in (
+        lambda: deblur.deblur(FLAT, noise=0.1, settings=settings),
+        lambda: deblur.deblur(FLAT, noise=0.1, settings=deblur.Settings(name, 0.1, 1.0)),
+        lambda: deblur.deblur(FLAT, known=np.ones((20, 20, 1)), settings=settings),
+        lambda: deblur.export("x", name=name),
+    ):
+        with pytest.raises(ValueError, match=f"regulariser: expected a diffusion of images, got '{name}'"):
+            call()
+
+
 def test_settings_for_a_number_and_for_a_tensor_agree():
     levels = [0.0, 1 / 255, 3 / 255, 0.02, 0.1, 0.5]
     together = deblur.tuned(tf.constant(levels), regulariser="tv_flow")
@@ -199,6 +267,19 @@ def test_the_residual_is_the_noise(kernel):
     residual = np.sqrt(np.mean((operator(u) - f) ** 2, axis=(1, 2, 3)))
     np.testing.assert_allclose(residual, levels, rtol=0.02)
     assert weight[0] > weight[1] > 0
+
+
+def test_balance_in_a_graph_starts_from_a_larger_image():
+    """The observed image is every second pixel of what is sought."""
+    operator, start = operators.subsample(2), PHOTOGRAPH[np.newaxis, :16, :24]
+    f = operator(start)
+    found = [
+        run(f, operator, heat, 0.05, 0.2, 1.0, 3, tf.constant(start))
+        for run in (restoration.balance, tf.function(restoration.balance, autograph=False))
+    ]
+    assert found[0][0].shape == (1, 16, 24, 1)
+    np.testing.assert_allclose(found[1][0], found[0][0], atol=1e-6)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("sigma", [1, 5, 25])
@@ -260,6 +341,7 @@ def test_kernels():
     np.testing.assert_allclose(kernels.motion(4, 90), kernels.motion(4, 0).T, atol=1e-15)
     rising = kernels.motion(9, 45)
     assert rising[0, -1] + rising[-1, 0] > rising[0, 0] + rising[-1, -1]
+    np.testing.assert_array_equal(kernels.gaussian(1e-200), [[0, 0, 0], [0, 1, 0], [0, 0, 0]])
 
 
 def test_kernels_from_text_and_files(tmp_path):
@@ -271,6 +353,24 @@ def test_kernels_from_text_and_files(tmp_path):
     image_io.write_image(tmp_path / "kernel.png", image_io.Image(values[..., np.newaxis] / 255))
     for name in ("kernel.npy", "kernel.png"):
         np.testing.assert_allclose(kernels.parse(str(tmp_path / name)), values / values.sum(), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda file: None, "kernel.npy: "),
+        (lambda file: np.savez(file, np.ones((3, 3))), "kernel.npy: "),
+        (lambda file: np.save(file, np.ones((3, 3), complex)), "expected real numbers, got complex128"),
+        (lambda file: np.save(file, np.full((3, 3), "1")), "expected real numbers, got str"),
+        (lambda file: np.save(file, np.full((3, 3), None)), "kernel.npy: Object arrays cannot be loaded"),
+        (lambda file: file.write(b"PK\x03\x04 no archive"), "kernel.npy: "),
+    ],
+)
+def test_files_that_hold_no_kernel_are_named(write, message, tmp_path):
+    with (tmp_path / "kernel.npy").open("wb") as file:
+        write(file)
+    with pytest.raises(ValueError, match=f"^kernel: .*{message}"):
+        kernels.parse(str(tmp_path / "kernel.npy"))
 
 
 # Bad input
@@ -294,6 +394,36 @@ def hidden(height, width):
         (lambda: deblur.deblur(FLAT, settings=deblur.Settings("ced_papr")), r"model: .* did you mean 'ced_paper'"),
         (lambda: deblur.deblur(FLAT, settings=deblur.Settings(weight=0.0), noise=0.1), r"weight: .* got 0.0"),
         (lambda: deblur.deblur(FLAT, settings=deblur.Settings(dt=-1.0), noise=0.1), r"dt: .* got -1.0"),
+        (
+            lambda: deblur.deblur(FLAT, settings=deblur.Settings(dt=0), noise=0.1),
+            r"dt: expected a positive number, got 0",
+        ),
+        (lambda: deblur.deblur(FLAT, known=FLAT, noise=-5), r"noise: expected a standard deviation .* got -5"),
+        (
+            lambda: deblur.deblur(FLAT, noise=-5, settings=deblur.Settings(dt=0.1, weight=1.0)),
+            r"noise: expected a standard deviation of at least 0, got -5",
+        ),
+        (
+            lambda: deblur.deblur(np.repeat(FLAT, 2, 0), settings=deblur.Settings(weight=1e4)),
+            r"weight: expected less than 2 / \(dt \|\|A\|\|\^2\) = .*, where explicit Euler diverges, got 10000",
+        ),
+        (lambda: deblur.deblur(np.repeat(FLAT, 2, 0), discrepancy=True), r"noise: expected a positive level for the"),
+        (
+            lambda: restoration.balance(FLAT, operators.identity(), tf.zeros_like, tf.constant([0.0]), 0.1),
+            r"noise: expected positive levels, got \[0.0\]",
+        ),
+        (
+            lambda: restoration.balance(FLAT, operators.identity(), tf.zeros_like, 0.1, 0.1, tf.constant(2.1)),
+            r"weight: expected less than 2",
+        ),
+        (
+            lambda: deblur.deblur(np.repeat(FLAT, 2, 0), known=np.stack([FLAT[0], 0 * FLAT[0]])),
+            r"known: expected at least one known pixel in each image and channel, got none in image 1, channel 0",
+        ),
+        (
+            lambda: deblur.deblur(np.repeat(FLAT, 3, -1), known=[[[1, 1, 0]]]),
+            r"known: expected at least one known pixel .* got none in image 0, channel 2",
+        ),
         (lambda: deblur.deblur(FLAT, settings=deblur.Settings(steps=-1), noise=0.1), r"steps: .* got -1"),
         (lambda: deblur.deblur(FLAT, noise=0.0, discrepancy=True), r"noise: expected a positive level for the"),
         (
@@ -338,6 +468,50 @@ def test_an_image_of_the_kernels_size_and_no_image():
         ):
             with pytest.raises(ValueError, match=r"image: expected at least one image of at least one pixel, got \("):
                 call()
+
+
+def test_a_graph_refuses_what_is_told_of_another_number_of_images(tmp_path):
+    run = tf.function(
+        lambda f, noise: deblur.deblur(f, noise=noise, settings=deblur.Settings(steps=1)),
+        input_signature=[tf.TensorSpec([None, None, None, 1]), tf.TensorSpec([None])],
+        autograph=False,
+    )
+    assert run(FLAT, [0.1]).shape == FLAT.shape
+    with pytest.raises(tf.errors.InvalidArgumentError, match="noise: expected"):
+        run(FLAT, [0.1, 0.2])
+    deblur.export(tmp_path / "saved")
+    for name in ("restore", "balance"):
+        signature = tf.saved_model.load(str(tmp_path / "saved")).signatures[name]
+        with pytest.raises(tf.errors.InvalidArgumentError, match="noise: expected"):
+            signature(image=tf.constant(FLAT), noise=tf.constant([0.1, 0.2]))
+
+
+def test_a_graph_of_unknown_rank_expects_images():
+    run = tf.function(
+        lambda f: restoration.restore(f, operators.identity(), tf.zeros_like, 0.5, 1.0, 1),
+        input_signature=[tf.TensorSpec(None)],
+        autograph=False,
+    )
+    np.testing.assert_array_equal(run(FLAT), FLAT)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible with expected shape"):
+        run(FLAT[0])
+    estimate = tf.function(noise.estimate_noise, input_signature=[tf.TensorSpec(None)], autograph=False)
+    np.testing.assert_array_equal(estimate(FLAT), [0])
+
+
+def test_a_model_of_ones_own_works_in_a_graph(tmp_path):
+    """Twice: the graph does not lose its filters."""
+    models.load_trained("ced").save(tmp_path / "own")
+    f = tf.constant(degraded(PHOTOGRAPH[:32, :40]))
+    settings = [deblur.Settings(name, steps=2) for name in (str(tmp_path / "own"), "ced")]
+    run = tf.function(lambda f: deblur.deblur(f, noise=5 / 255, settings=settings[0]), autograph=False)
+    expected = deblur.deblur(f, noise=5 / 255, settings=settings[1])
+    for _ in range(2):
+        np.testing.assert_allclose(run(f), expected, atol=1e-5)
+        gc.collect()
+    models.load_trained("tv_flow").save(tmp_path / "own")
+    again = deblur.regulariser(tmp_path / "own").rate(f)
+    np.testing.assert_array_equal(again, deblur.regulariser("tv_flow").rate(f))
 
 
 # Exports
@@ -444,6 +618,11 @@ def test_the_program_inpaints_and_finds_lambda(files, program, tmp_path):
         (["--noestimate"], "noise: expected a noise level, as it is not to be estimated (--noestimate), got none"),
         (["--regulariser=tv_flo"], "did you mean 'tv_flow"),
         (["--kernel=gaussian:30"], "kernel: expected at most the image's size"),
+        (
+            ["--regulariser=cahn_hilliard"],
+            "blade-deblur: regulariser: expected a diffusion of images, got 'cahn_hilliard'",
+        ),
+        (["--noise=nan"], "noise: expected gray levels of at least 0, got nan"),
     ],
 )
 def test_the_programs_errors_are_one_line(flags, message, files, program, tmp_path):
@@ -493,6 +672,23 @@ def test_the_bound_holds_where_both_borders_count(size, places):
     image = np.random.default_rng(0).random((size + 5, size + 5, 1)).astype(np.float32)
     f = degraded(image, kernel, 1 / 255)
     assert np.abs(deblur.deblur(f, kernel, noise=1 / 255, settings=deblur.Settings(steps=200))).max() < 2
+
+
+def test_the_bound_of_a_blur_along_both_axes_holds_in_oblong_images():
+    """The worst sizes along y and x differ: the outer product's norm is the product, here by its matrices."""
+    column, row = np.zeros((2, 9))
+    column[[1, 6]], row[[1, 8]] = (0.45, 0.55), (0.552, 0.448)
+
+    def norm(weights, length):
+        units = np.eye(length).reshape(length, 1, length, 1)
+        return np.linalg.norm(operators.blur(weights[np.newaxis])(units).numpy().reshape(length, length), 2) ** 2
+
+    largest = [max(norm(weights, length) for length in range(9, 28)) for weights in (column, row)]
+    kernel = np.outer(column, row)
+    assert norm(column, 9) * norm(row, 12) == pytest.approx(2.143, abs=1e-3)
+    kernel_and_no_product = kernel + 1e-6 * np.eye(9)
+    for blur in (kernel, kernel_and_no_product):
+        assert np.prod(largest) < operators.blur(blur).bound < 1.04 * np.prod(largest)
 
 
 @pytest.mark.parametrize("kernel", HARD, ids=lambda kernel: str(kernel.shape))
@@ -574,10 +770,21 @@ def test_what_makes_no_sense_is_named(arguments, message):
         deblur.deblur(PHOTOGRAPH[np.newaxis], **arguments)
 
 
+NEEDLESS = "with --paper, with --dt and --lambda, or with --mask alone, which need none"
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--stages=restoration", "--steps=3"], "steps: expected none with --stages, got 3"),
+        (["--stages=restoration", "--steps=0"], "steps: expected none with --stages, got 0"),
+        (["--stages=restoration", "--noise=0"], "noise: expected none with --stages of one degradation, got 0.0"),
+        (["--mask=in.png", "--noise=20"], f"noise: expected none {NEEDLESS}, got 20.0"),
+        (["--paper", "--noise=20"], f"noise: expected none {NEEDLESS}, got 20.0"),
+        (["--dt=0.1", "--lambda=1", "--noise=0"], f"noise: expected none {NEEDLESS}, got 0.0"),
+        (["--portable"], "portable: expected none without --export, got True"),
+        (["--channels=3"], "channels: expected none without --export, got 3"),
+        (["--export=x", "--beside"], "beside: expected none with --export, got True"),
         (
             ["--stages=restoration", "--kernel=gaussian:1"],
             "kernel: expected none with --stages of one degradation, got 'gaussian:1'",
@@ -606,6 +813,7 @@ def test_what_makes_no_sense_is_named(arguments, message):
 )
 def test_flags_that_would_be_ignored_are_refused(flags, message, program, tmp_path):
     image_io.write_image(tmp_path / "in.png", image_io.Image(PHOTOGRAPH))
+    flags = [flag.replace("in.png", str(tmp_path / "in.png")) for flag in flags]
     outcome = program("deblur", f"--input={tmp_path / 'in.png'}", f"--output={tmp_path / 'out.png'}", *flags)
     assert outcome.status == 1
     assert outcome.err == f"blade-deblur: {message}\n"
@@ -627,3 +835,9 @@ def test_the_program_restores_by_stages(flags, program, tmp_path):
     before, after = (image_io.read_image(tmp_path / name).pixels[np.newaxis] for name in ("in.png", "out.png"))
     assert psnr(after, PHOTOGRAPH) > psnr(before, PHOTOGRAPH) + 2
     assert (tmp_path / "out_beside.png").exists()
+
+
+def test_the_program_runs_with_its_output_closed():
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "blade_tf.cli.deblur"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "blade-deblur: expected --input and --output, or --export\n")

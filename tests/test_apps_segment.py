@@ -199,19 +199,13 @@ def test_the_weights_of_the_energy():
     assert areas[1] < areas[0] < areas[2]
 
 
-def test_a_mask_is_a_level_set_of_one_and_minus_one(model):
-    image, inside = disc(noise=0.1)
-    mask = inside[np.newaxis, ..., np.newaxis]
-    found = [app.segment(image, start, model=model, settings=SHORT) for start in (mask, np.float32(2 * mask - 1))]
-    np.testing.assert_array_equal(found[0].level_set, found[1].level_set)
-
-
 @pytest.mark.parametrize(
     ("image", "start", "message"),
     [
         (np.zeros([1, 8, 8, 1], np.uint8), None, "image: expected float32 or float64 .*, got uint8"),
         (np.zeros([8, 8, 1], np.float32), None, r"image: expected float32 or float64 \[N, H, W, C\], got float32"),
         (np.full([1, 8, 8, 1], np.nan, np.float32), None, "image: expected finite values"),
+        (np.zeros([1, 8, 8, 0], np.float32), None, r"image: expected at least one channel, got \(1, 8, 8, 0\)"),
         (np.zeros([1, 1, 8, 1], np.float32), None, "start: expected pixels inside and outside in each image"),
         (np.zeros([1, 8, 8, 1], np.float32), np.zeros([1, 8, 8, 1], bool), "start: expected pixels inside and outside"),
         (np.zeros([1, 8, 8, 1], np.float32), np.ones([1, 8, 8, 1], bool), "start: expected pixels inside and outside"),
@@ -226,6 +220,27 @@ def test_what_cannot_be_segmented(image, start, message):
         app.segment(image, start)
 
 
+def test_settings_are_settings():
+    with pytest.raises(ValueError, match="settings: expected Settings, got dict"):
+        app.segment(disc()[0], settings={})
+
+
+def test_a_model_takes_a_border_of_small_weight(paper, tmp_path):
+    """Beyond 0.1 BLADE's regions of coins are others than the reference solver's."""
+    image = coins()
+    message = r"mu: expected at most 0.1 with a model, got 0.11; the reference solver \(no model\) .* at 0.55"
+    for refused in (
+        lambda: app.segment(image, model=paper, settings=app.Settings(mu=0.11)),
+        lambda: tf.function(lambda f: app.segment(f, model=paper, settings=app.Settings(mu=0.11)))(image),
+        lambda: app.export(tmp_path / "saved", model=paper, settings=app.Settings(mu=0.11)),
+    ):
+        with pytest.raises(ValueError, match=message):
+            refused()
+    assert not (tmp_path / "saved").exists()
+    assert app.segment(image, settings=app.Settings(mu=0.55, iterations=1)).iterations[0] == 1
+    assert app.segment(image, model=paper, settings=app.Settings(mu=0.1, iterations=1)).iterations[0] == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -233,6 +248,8 @@ def test_what_cannot_be_segmented(image, start, message):
         ({"lambda1": -1.0}, "lambda1: expected a positive number, got -1.0"),
         ({"lambda2": np.nan}, "lambda2: expected a positive number, got nan"),
         ({"nu": np.inf}, "nu: expected a finite number, got inf"),
+        ({"nu": "x"}, "nu: expected a finite number, got 'x'"),
+        ({"tolerance": "x"}, "tolerance: expected a finite number of at least 0, got 'x'"),
         ({"dt": 0.0}, "dt: expected a positive number"),
         ({"iterations": 1.5}, "iterations: expected a non-negative integer, got 1.5"),
         ({"tolerance": -1.0}, "tolerance: expected a finite number of at least 0"),
@@ -260,6 +277,22 @@ def test_channels_may_be_unknown_before_a_graph_runs():
     image, _ = disc(noise=0.1)
     graph = tf.function(lambda f: app.segment(f, settings=SHORT).mask, [tf.TensorSpec([None] * 4, tf.float32)])
     np.testing.assert_array_equal(graph(image), app.segment(image, settings=SHORT).mask)
+
+
+@pytest.mark.parametrize("start", [[1, 1, 8, 1], [1, 8, 1, 1], [1, 8, 8, 2], [3, 8, 8, 1]])
+def test_a_graph_broadcasts_no_start(start):
+    signature = [tf.TensorSpec([None] * 4, dtype) for dtype in (tf.float32, tf.bool)]
+    graph = tf.function(lambda f, mask: app.segment(f, mask, settings=SHORT).mask, signature)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"start: expected \[1 or N, H, W, 1\] for the image"):
+        graph(np.zeros([2, 8, 8, 1], np.float32), np.ones(start, bool))
+
+
+def test_no_tape_records_what_is_not_in_a_graph(model):
+    image = tf.Variable(disc(noise=0.1)[0])
+    with tf.GradientTape() as tape:
+        found = app.segment(image, model=model, settings=SHORT)
+    np.testing.assert_array_equal(found.level_set, app.segment(image, model=model, settings=SHORT).level_set)
+    assert tape.gradient(found.energies, image) is None
 
 
 def test_the_gradient_is_that_of_differences():

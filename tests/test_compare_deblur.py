@@ -6,7 +6,7 @@ import skimage.restoration
 
 from blade_tf import image, image_io
 from blade_tf.apps import deblur as apps_deblur
-from blade_tf.compare import deblur, deblur_methods, deblur_peers, degraded
+from blade_tf.compare import deblur, deblur_methods, deblur_peers, degraded, restored
 
 PHOTOGRAPH = skimage.data.camera()[150:214, 200:280].astype(np.float32) / 255
 
@@ -71,6 +71,23 @@ def test_each_method_of_each_table_restores():
         for name, score in scores.items():
             worst = 0 if name == "input" or "PDE: ced" in name else gain
             assert score[0, 0] >= scores["input"][0, 0] + worst, name
+
+
+def test_photographs_too_small_to_compare_are_named_first(tmp_path):
+    image_io.write_image(tmp_path / "large.png", image_io.Image(np.zeros((200, 220, 1), np.float32)))
+    image_io.write_image(tmp_path / "small.png", image_io.Image(PHOTOGRAPH[..., np.newaxis]))
+    with pytest.raises(ValueError, match="images: expected at least 179 x 199 pixels, got 64 x 80 in small"):
+        deblur.compare(tmp_path)
+
+
+def test_photographs_of_one_name_in_two_folders_count_both(tmp_path):
+    for name in ("x/001.png", "y/001.png"):
+        (tmp_path / name).parent.mkdir()
+        image_io.write_image(tmp_path / name, image_io.Image(PHOTOGRAPH[..., np.newaxis]))
+    assert list(restored.photographs(tmp_path)) == ["x_001", "y_001"]
+    image_io.write_image(tmp_path / "x" / "001.tif", image_io.Image(PHOTOGRAPH[..., np.newaxis]))
+    with pytest.raises(ValueError, match=r"images: expected one file of each name, got .*001.png and .*001.tif"):
+        restored.photographs(tmp_path)
 
 
 def test_a_search_finds_the_best_number():

@@ -92,6 +92,11 @@ def test_the_comparison_is_written(tmp_path, monkeypatch):
     for title in ("Sub-pixel translations", "The same with noise of 3/255", "By the length", "Warps by smooth", "Time"):
         assert f"## {title}" in text
     assert "`resample` is" in text
+    noisy = {name: value[0][0] for name, value in found.numbers["noise"].items()}
+    best = max((name for name in noisy if not name.startswith("resample")), key=noisy.get)
+    assert best.startswith("TV denoising")
+    assert f"`resample_noisy` is {abs(noisy['resample_noisy'] - noisy[best]):.2f} dB " in found.tables[1].text
+    assert found.tables[1].text.count(best) == 4
     means = found.numbers["translations"]
     assert means["resample"][0][0] > means["bicubic, a = -0.5"][0][0]
     for figure in ("resample_lengths.svg", "resample_two_hops.jpg"):

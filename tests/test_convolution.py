@@ -76,6 +76,15 @@ def test_a_symmetric_filter_is_the_stock_one(dtype):
     )
 
 
+@DTYPES
+@pytest.mark.parametrize("sigma", [0.0, 0.7, 2.0])
+def test_a_gaussian_is_the_stock_one(dtype, sigma):
+    u = image(dtype)
+    np.testing.assert_allclose(
+        convolution.gaussian(u, sigma), image_lib.gaussian_smooth(u, sigma), atol=tolerance(dtype)
+    )
+
+
 @needs_native
 @BORDERS
 @pytest.mark.parametrize("function", [convolution.convolve, convolution.transpose])
@@ -132,7 +141,11 @@ def test_halves_are_convolved_by_stock_operations(dtype):
         ((np.zeros((1, 4, 4, 1)), np.ones((0, 3))), {}, r"kernel: expected .* got float64 \[0, 3\]"),
         ((np.zeros((1, 4, 5, 1)), np.ones((1, 1))), {"factors": [2, 2]}, r"image: expected sizes that 2 and 2 divide"),
         ((np.zeros((1, 4, 4, 1)), np.ones((1, 1))), {"offsets": [1, 0]}, r"offsets: expected numbers in \[0, factor\)"),
-        ((np.zeros((1, 4, 4, 1)), np.ones((1, 1))), {"factors": [2, 2, 2]}, "factors, offsets: expected two numbers each"),
+        (
+            (np.zeros((1, 4, 4, 1)), np.ones((1, 1))),
+            {"factors": [2, 2, 2]},
+            "factors, offsets: expected two numbers each",
+        ),
     ],
 )
 def test_errors_of_the_operation_name_the_argument(inputs, attributes, message):

@@ -3,6 +3,7 @@ import struct
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from blade_tf import flow_io
 
@@ -35,8 +36,18 @@ def test_damaged_files_are_refused(data, message, tmp_path):
 
 
 def test_other_shapes_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"flow: expected \[H, W, 2\], got \[4, 5, 3\]"):
-        flow_io.write_flow(tmp_path / "a.flo", np.zeros((4, 5, 3)))
+    for shape in ((4, 5, 3), (4, 5), (0, 5, 2), (4, 0, 2)):
+        with pytest.raises(
+            ValueError, match=rf"flow: expected \[H, W, 2\] of at least one pixel, got \[{shape[0]}, {shape[1]}"
+        ):
+            flow_io.write_flow(tmp_path / "a.flo", np.zeros(shape))
+
+
+@pytest.mark.parametrize("kind", [np.ndarray.tolist, np.float64, tf.constant, tf.Variable])
+def test_anything_like_an_array_is_written(kind, tmp_path):
+    flow = np.float32([[[1.5, -2.0], [0.25, 3.0]]])
+    flow_io.write_flow(tmp_path / "a.flo", kind(flow))
+    np.testing.assert_array_equal(flow_io.read_flow(tmp_path / "a.flo"), flow)
 
 
 def test_ground_truth_of_middlebury():

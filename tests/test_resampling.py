@@ -188,8 +188,18 @@ def test_it_works_in_graphs_of_unknown_size():
         image = np.random.default_rng(5).random(shape, np.float32)
         v = np.random.default_rng(6).uniform(-2, 2, (*shape[:3], 2)).astype(np.float32)
         np.testing.assert_allclose(graph(image, v), model([image, v]), atol=1e-6)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="displacement: expected"):
-        graph(np.zeros((1, 4, 5, 1), np.float32), np.zeros((1, 4, 6, 2), np.float32))
+
+
+def test_graphs_of_unknown_shape_refuse_other_displacements():
+    image, model = np.zeros((1, 4, 5, 1), np.float32), random_model()
+    message = r"displacement: expected float32 \[N, H, W, 2\] of the sizes of the image"
+    sizes = (1, 4, 6, 2), (1, 4, 5, 1), (1, 4, 5, 3), (1, 4, 5, 0), (1, 1, 1, 2)
+    for spec, shapes in (([None] * 4, sizes), (None, (*sizes, (), (2,), (4, 5, 2), (1, 4, 5, 2, 1), (1, 1, 4, 5, 2)))):
+        graph = tf.function(model.sample, input_signature=[tf.TensorSpec(None), tf.TensorSpec(spec)])
+        assert graph(image, np.zeros((1, 4, 5, 2), np.float32)).shape == image.shape
+        for shape in shapes:
+            with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                graph(image, np.zeros(shape, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -198,20 +208,26 @@ def test_it_works_in_graphs_of_unknown_size():
         ({"order": 0}, "order: expected an integer of at least 1, got 0"),
         ({"degree": 2}, r"degree: expected one of \[1, 3, 5\], got 2"),
         ({"footprint": (4, 5)}, r"footprint: expected two odd sizes, got \(4, 5\)"),
+        ({"footprint": 5}, "footprint: expected two odd sizes, got 5"),
+        ({"selection": SELECTION | {"center": "face_x"}}, "selection: expected one at pixels .*, got center='face_x'"),
+        (
+            {"selection": {"soft": "strength", "centers": [0.01, 0.03], "orientations": 4}},
+            "selection: expected one .* without a soft feature, got .*soft='strength'",
+        ),
     ],
 )
 def test_wrong_models_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        ResampleModel(SELECTION, **arguments)
+        ResampleModel(**{"selection": SELECTION} | arguments)
 
 
 def test_wrong_inputs_are_refused():
     model, image = random_model(), photograph(8, 9)
     with pytest.raises(ValueError, match=r"inputs: expected \[image, displacement\], got EagerTensor"):
         model(tf.constant(image))
-    with pytest.raises(ValueError, match=r"displacement: expected \[N, H, W, 2\], got \(1, 8, 9, 3\)"):
+    with pytest.raises(ValueError, match=r"displacement: expected float32 \[N, H, W, 2\] = .*, got \[1, 8, 9, 3\]"):
         model([image, np.zeros((1, 8, 9, 3), np.float32)])
-    with pytest.raises(ValueError, match=r"displacement: expected float32 \[N, H, W, 2\] = \[1, 8, 9\]"):
+    with pytest.raises(ValueError, match=r"displacement: expected float32 \[N, H, W, 2\] = \[1, 8, 9, 2\]"):
         model([image, np.zeros((1, 9, 8, 2), np.float32)])
     with pytest.raises(TypeError, match=r"displacement: expected float32 or float64 \[N, H, W, 2\], got int32"):
         model.sample(image, np.zeros((1, 8, 9, 2), np.int32))
@@ -308,6 +324,7 @@ def test_training_through(tiny, photographs, tmp_path):
     [
         ("camera.noise", (0.2, 0.1), r"camera.noise: expected \(lowest, highest\), not negative, got \(0.2, 0.1\)"),
         ("camera.shifts", 4, "camera.shifts: expected an odd number, 0 being among them, got 4"),
+        ("camera.shifts", 3, "camera.shifts: expected more than model.order = 3, got 3"),
         ("camera.blur", 0.0, "camera.blur: expected a positive number, got 0.0"),
         ("data.crop", 30, "data.crop: expected a multiple of camera.scale = 4, got 30"),
         ("model.degree", 4, "degree: expected one of"),

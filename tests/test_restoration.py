@@ -334,6 +334,13 @@ def test_the_start_with_knots_is_least_squares_of_what_the_knots_make(told, prep
     np.testing.assert_allclose(found.sum(1), 0, atol=1e-5)
 
 
+def test_a_knot_without_examples_is_named(told, prepared):
+    data = batches.load_data(prepared(told), told).train
+    told.model.knots = (0.0, 0.6, 1.5, 3.0)
+    with pytest.raises(ValueError, match=r"model.knots: expected examples of blurs near each knot, got none near 3 px"):
+        tasks.of(told).start(data, told)
+
+
 def test_training_tells_the_model_its_degradation(told, prepared, tmp_path):
     told.model.selection.orientations = 1  # few photographs make few filters
     told.model.selection.strength_quantiles = (0.5,)

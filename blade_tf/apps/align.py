@@ -62,7 +62,8 @@ def align(reference: Any, moving: Any, levels: int = LEVELS, parameters: AlignPa
     if 0 in shapes[0][1:]:
         raise ValueError(f"reference: expected at least one pixel, got {shapes[0]}")
     checks = [
-        (tf.reduce_all(tf.shape(images[0]) == tf.shape(images[1])), "moving: expected the shape of the reference")
+        (tf.reduce_all(tf.shape(images[0]) == tf.shape(images[1])), "moving: expected the shape of the reference"),
+        (tf.reduce_all(tf.shape(images[0])[1:] > 0), "reference: expected at least one pixel"),
     ]
     for name, image in zip(("reference", "moving"), images, strict=True):
         checks.append((tf.reduce_all(tf.math.is_finite(image)), f"{name}: expected finite values, got NaN or infinity"))

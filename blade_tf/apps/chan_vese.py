@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,9 +13,10 @@ import tensorflow as tf
 from blade_tf import arguments, models
 from blade_tf.level_set_ops import LevelSetSums, level_set_sums, neighbours
 
-__all__ = ["SCALE", "Segmentation", "Settings", "descend"]
+__all__ = ["SCALE", "border_weight", "descend"]  # and what `blade_tf.apps.segment` exports
 
 REFERENCE_MU, MODEL_MU = 0.2, 0.04  # the paper's
+LARGEST_MODEL_MU = 0.1  # beyond it explicit steps diverge on some images, and shorter ones end in other regions
 # The model sees SCALE phi + 1/2. TV flow of that image, the curvature, over SCALE is BLADE_TV(phi): so the paper's
 # mu with a model weighs the border's length as its mu of the reference solver does.
 SCALE = MODEL_MU / REFERENCE_MU
@@ -49,7 +51,7 @@ class Settings:
 
     Attributes:
       mu: weight of the border's length, in intensity^2 px; None for 0.2 with the reference solver and, which weighs as
-        much, 0.04 with a model.
+        much, 0.04 with a model, which takes 0.1 at most.
       nu: weight of the area inside, of either sign.
       lambda1, lambda2: weights of what differs from the means inside and outside.
       dt: length of a step.
@@ -58,7 +60,7 @@ class Settings:
         all the iterations.
 
     Raises:
-      ValueError: a weight, dt or the tolerance out of its range.
+      ValueError: a value that is no number, or out of its range.
     """
 
     mu: float | None = None
@@ -74,10 +76,21 @@ class Settings:
             if getattr(self, name) is not None:
                 arguments.positive(name, getattr(self, name))
         arguments.count("iterations", self.iterations)
-        if not math.isfinite(self.nu):
+        if not (isinstance(self.nu, numbers.Real) and math.isfinite(self.nu)):
             raise ValueError(f"nu: expected a finite number, got {self.nu!r}")
-        if not 0 <= self.tolerance < math.inf:
+        if not (isinstance(self.tolerance, numbers.Real) and 0 <= self.tolerance < math.inf):
             raise ValueError(f"tolerance: expected a finite number of at least 0, got {self.tolerance!r}")
+
+
+def border_weight(settings: Settings, model: models.EvolutionModel | None) -> float:
+    """mu or its default; ValueError where it is too large for a model."""
+    mu = settings.mu or (REFERENCE_MU if model is None else MODEL_MU)
+    if model is not None and mu > LARGEST_MODEL_MU:
+        raise ValueError(
+            f"mu: expected at most {LARGEST_MODEL_MU:g} with a model, got {mu:g}; the reference solver (no model) "
+            f"weighs the border as much at {mu / SCALE:g}"
+        )
+    return mu
 
 
 def _semi_implicit(mu: float, dt: float) -> Settle:
@@ -152,7 +165,7 @@ def descend(
     middle = tf.cast(tf.reduce_mean(tf.cast(f, tf.float64), [2, 3]), f.dtype)
     f -= middle[:, :, tf.newaxis, tf.newaxis]
     squares = tf.reduce_sum(tf.square(tf.cast(f, tf.float64)), [2, 3])
-    mu = settings.mu or REFERENCE_MU if model is None else (settings.mu or MODEL_MU) / SCALE
+    mu = border_weight(settings, model) / (1 if model is None else SCALE)
     settle = _semi_implicit(mu, settings.dt) if model is None else _by_model(model, mu, settings.dt)
 
     def noted(energies: tf.Tensor, k: tf.Tensor, sums: LevelSetSums) -> tf.Tensor:

@@ -10,24 +10,22 @@ import dataclasses
 import functools
 import itertools
 import math
-import numbers
 import os
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import colour, models, operators
+from blade_tf import arguments, colour, models, operators, ops
 from blade_tf import export as export_lib
-from blade_tf import image as image_lib
 from blade_tf.apps import kernels
-from blade_tf.apps.noise import estimate_noise, noise_level
+from blade_tf.apps.noise import check_level, estimate_noise, levels, noise_level
 from blade_tf.apps.restoration import STEPS, balance, image_batch, restore
 
 __all__ = ["PAPER", "Settings", "deblur", "export", "fill", "inpainting", "regulariser", "tuned"]
 
 REGULARISER = "perona_malik"
-STRONG_NOISE = 12 / 255
+STRONG, STRONG_NOISE = "tv_flow", 12 / 255
 STABLE = 1.9  # what dt lambda ||A||^2 may be at most where it is chosen here; from 2 on, explicit Euler diverges
 
 # Best on the training photographs, see blade_tf.compare.deblur.tune: the noise in gray levels of 255; by the
@@ -40,6 +38,8 @@ TUNED = {
     ("tv_flow", True): ((0.165, 0.444, 1.0, 1.25, 1.562, 2.45), (1.9, 1.875, 1.25, 0.556, 0.143, 0.0484)),
     ("tv_flow", False): ((0.247, 0.533, 1.0, 0.833, 1.953, 2.93), (1.125, 0.862, 0.417, 0.148, 0.107, 0.0499)),
 }
+PACE = 1.5  # at most, of other equations: from about 2 on, `ced_paper` explodes
+SEPARATING = ("cahn_hilliard",)  # equations that are no diffusions: they make phases near 0 and 1 of an image
 NO_BLUR, FULL_BLUR = 0.4, 1.0  # px: between them both are mixed; chosen on the training photographs, at 0.35 to 1 px
 
 
@@ -63,25 +63,31 @@ class Settings:
 PAPER = Settings("ced_paper", 0.5, 2.0, 10)
 
 
+def _trained(name: str | os.PathLike[str]) -> models.Trained:
+    trained = models.load_trained(name)
+    trained.check_task("evolution")
+    if trained.config["pde"]["name"] in SEPARATING:
+        raise ValueError(f"regulariser: expected a diffusion of images, got {str(name)!r}, which separates phases")
+    return trained
+
+
 @functools.lru_cache(maxsize=8)
-def _shipped(name: str, way: str | None) -> colour.Evolution:
+def _shared(name: str, way: str | None, _: Any) -> colour.Evolution:
     with tf.init_scope():  # a graph that is being traced must not own the filters
-        return colour.Evolution(models.load_trained(name), way)
+        return colour.Evolution(_trained(name), way)
 
 
 def regulariser(name: str | os.PathLike[str], way: str | None = None) -> colour.Evolution:
-    """A trained model as a regulariser of gray and colour images: what `blade_tf.models.load_trained` takes.
+    """A trained model of TV flow, Perona-Malik or CED as a regulariser of gray and colour images.
 
     Args:
       name: a pretrained model's name, or a folder that training wrote.
       way: as of `blade_tf.colour.Evolution`.
 
     Raises:
-      ValueError: for an unknown name, or a model of another task than evolution.
+      ValueError: for an unknown name, a model of another task than evolution, or one of Cahn-Hilliard's equation.
     """
-    if str(name) in models.pretrained_names():
-        return _shipped(str(name), way)
-    return colour.Evolution(models.load_trained(name), way)
+    return _shared(str(name), way, models.version(name))
 
 
 def tuned(noise: Any, blur: float = 1.0, regulariser: str | None = None) -> Settings:
@@ -94,17 +100,17 @@ def tuned(noise: Any, blur: float = 1.0, regulariser: str | None = None) -> Sett
       noise: standard deviation of the noise, in [0, 1]: a number, or a tensor [N], one for each image.
       blur: the `kernels.width` of the kernel in pixels, 0 without.
       regulariser: a trained model's name or folder; by default "perona_malik", and "tv_flow" for numbers above
-        `STRONG_NOISE`. Models of other equations than these two take the time step of the former in their own unit.
+        `STRONG_NOISE`. Models of other equations than these two take the time step of the former in their own unit, of
+        at most `PACE`.
 
     Raises:
-      ValueError: for a noise level that is negative or not finite, or an unknown model.
+      ValueError: for a noise level that is negative or not finite, or a model that `regulariser` refuses.
     """
-    if not tf.is_tensor(noise) and (isinstance(noise, bool) or not 0 <= noise < math.inf):
-        raise ValueError(f"noise: expected a standard deviation of at least 0, got {noise!r}")
+    if not tf.is_tensor(noise):
+        check_level(noise)
     if regulariser is None:
-        regulariser = REGULARISER if tf.is_tensor(noise) or noise <= STRONG_NOISE else "tv_flow"
-    trained = models.load_trained(regulariser)
-    trained.check_task("evolution")
+        regulariser = REGULARISER if tf.is_tensor(noise) or noise <= STRONG_NOISE else STRONG
+    trained = _trained(regulariser)
     equation = trained.config["pde"]["name"]
     known = equation if (equation, True) in TUNED else REGULARISER
     share = min(max((blur - NO_BLUR) / (FULL_BLUR - NO_BLUR), 0.0), 1.0)
@@ -112,11 +118,12 @@ def tuned(noise: Any, blur: float = 1.0, regulariser: str | None = None) -> Sett
         tuple((1 - share) * a + share * b for a, b in zip(*pair, strict=True))
         for pair in zip(TUNED[known, False], TUNED[known, True], strict=True)
     )
-    levels = [math.log(level / 255) for level in NOISES]
+    paces = paces if known == equation else tuple(min(pace, PACE) for pace in paces)
+    logarithms = [math.log(level / 255) for level in NOISES]
     own = trained.spec["dt"]
     if tf.is_tensor(noise):
         at = tf.math.log(tf.clip_by_value(tf.cast(noise, tf.float32), NOISES[0] / 255, NOISES[-1] / 255))
-        place = tf.math.add_n([tf.clip_by_value((at - a) / (b - a), 0, 1) for a, b in itertools.pairwise(levels)])
+        place = tf.math.add_n([tf.clip_by_value((at - a) / (b - a), 0, 1) for a, b in itertools.pairwise(logarithms)])
 
         def interpolated(values: tuple[float, ...]) -> tf.Tensor:
             spread = tf.nn.relu(1 - tf.abs(place[:, tf.newaxis] - tf.range(len(values), dtype=tf.float32)))
@@ -125,14 +132,13 @@ def tuned(noise: Any, blur: float = 1.0, regulariser: str | None = None) -> Sett
         dt = own * interpolated(paces)
         return Settings(regulariser, dt, interpolated(pulls) / dt, STEPS)
     at = math.log(max(noise, NOISES[0] / 255))
-    dt = own * float(np.interp(at, levels, paces))
-    return Settings(regulariser, dt, float(np.interp(at, levels, pulls)) / dt, STEPS)
+    dt = own * float(np.interp(at, logarithms, paces))
+    return Settings(regulariser, dt, float(np.interp(at, logarithms, pulls)) / dt, STEPS)
 
 
 def inpainting(regulariser: str = "ced") -> Settings:
     """The settings for unknown pixels of an image without noise: the regulariser's own time step, dt lambda 1."""
-    trained = models.load_trained(regulariser)
-    trained.check_task("evolution")
+    trained = _trained(regulariser)
     return Settings(regulariser, trained.spec["dt"], 1 / trained.spec["dt"], 100)
 
 
@@ -148,9 +154,9 @@ def fill(f: Any, known: Any) -> tf.Tensor:
     seen = tf.where(there > 0, f, tf.zeros_like(f))
     u = tf.math.divide_no_nan(*(tf.reduce_sum(t, [1, 2], keepdims=True) for t in (seen, there))) + tf.zeros_like(f)
     for sigma in (32.0, 8.0, 2.0, 0.7):
-        share = image_lib.gaussian_smooth(there, sigma)
+        share = convolution.gaussian(there, sigma)
         # A tenth of a Gaussian's mass is about what one pixel within sigma of 2 px has.
-        mean = tf.math.divide_no_nan(image_lib.gaussian_smooth(seen, sigma), share)
+        mean = tf.math.divide_no_nan(convolution.gaussian(seen, sigma), share)
         u = tf.where(share > 0.03, mean, u)
     return tf.where(there > 0, f, u)
 
@@ -167,7 +173,8 @@ def deblur(
     """Deblurring by a kernel, inpainting by a mask, both, or, with neither, denoising.
 
     What `settings` leave open is `inpainting`'s for a mask alone, else `tuned` to the noise level; a dt that is given
-    leaves dt lambda as it was.
+    leaves dt lambda as it was. In graphs a tensor of noise levels, estimated ones included, takes "perona_malik"; else
+    each image of a batch is treated as if it were alone.
 
     Args:
       image: f, float [N, H, W, 1 or 3] in [0, 1].
@@ -183,11 +190,11 @@ def deblur(
 
     Raises:
       ValueError: no image; an image with NaN in what is known; a mask of other values than 0 and 1 or without any
-        known pixel; a noise level that is negative, or that no place of the image gives; and as `restore`, `balance`
-        and `blade_tf.operators.blur`.
+        known pixel in an image or a channel; a noise level that is negative, or that no place of the image gives; and
+        as `regulariser`, `restore`, `balance` and `blade_tf.operators.blur`.
     """
     f = image_batch(image)
-    noise = _levels(noise, f)
+    noise = levels(noise, f)
     operator, start = operators.identity() if kernel is None else operators.blur(kernel), None
     if known is not None:
         _check_mask(known, f)
@@ -201,13 +208,18 @@ def deblur(
         defaults = Settings(REGULARISER, steps=STEPS)
     else:
         noise = noise_level(f, known) if noise is None else noise
+        if settings.regulariser is None and tf.is_tensor(noise) and tf.executing_eagerly():
+            strong = (noise > STRONG_NOISE).numpy()
+            if strong.any() and not strong.all():
+                return _by_strength(strong, image, kernel, known, noise, settings, discrepancy, way)
+            settings = dataclasses.replace(settings, regulariser=STRONG if strong.any() else REGULARISER)
         defaults = tuned(noise, _blur(kernel), settings.regulariser)
     found = _completed(settings, defaults, kernel, operator)
     rate = regulariser(found.regulariser or REGULARISER, way).rate
     if not discrepancy:
         return restore(f, operator, rate, found.dt, found.weight, found.steps, start)
     noise = noise_level(f, known) if noise is None else noise
-    if not tf.is_tensor(noise) and noise == 0:
+    if (tf.executing_eagerly() or not tf.is_tensor(noise)) and not np.all(noise):
         raise ValueError("noise: expected a positive level for the discrepancy principle, got, or estimated, 0")
     # What is unknown has no noise: the root of the mean square over all pixels is less.
     share = 1.0
@@ -217,20 +229,24 @@ def deblur(
     return balance(f, operator, rate, noise * share, found.dt, found.dt * found.weight, found.steps, start)[0]
 
 
+def _by_strength(
+    strong: np.ndarray, image: Any, kernel: Any, known: Any, noise: tf.Tensor, settings: Settings, *rest: Any
+) -> tf.Tensor:
+    """`deblur` of the images of weak and of strong noise, two calls."""
+
+    def part(value: Any, at: np.ndarray) -> Any:
+        each = np.ndim(value) == 4 and np.shape(value)[0] == len(strong)
+        return tf.gather(value, at) if each else value
+
+    parts, places = [], [np.flatnonzero(~strong), np.flatnonzero(strong)]
+    for at in places:
+        own = dataclasses.replace(settings, dt=part(settings.dt, at), weight=part(settings.weight, at))
+        parts.append(deblur(part(image, at), kernel, part(known, at), tf.gather(noise, at), own, *rest))
+    return tf.gather(tf.concat(parts, 0), np.argsort(np.concatenate(places)))
+
+
 def _blur(kernel: Any) -> float:
     return 0.0 if kernel is None else kernels.width(kernel)
-
-
-def _levels(noise: Any, f: tf.Tensor) -> Any:
-    """The noise level as None, a number, or a tensor [N]."""
-    if noise is None or isinstance(noise, numbers.Real):
-        return noise
-    noise = tf.convert_to_tensor(noise, None if tf.is_tensor(noise) else f.dtype)
-    if not noise.shape.is_compatible_with(f.shape[:1]):
-        raise ValueError(f"noise: expected a number, or one for each image, [{f.shape[0]}], got {noise.shape}")
-    if tf.executing_eagerly() and not bool(tf.reduce_all((noise >= 0) & tf.math.is_finite(noise))):
-        raise ValueError(f"noise: expected standard deviations of at least 0, got {noise.numpy().tolist()}")
-    return noise
 
 
 def _check_mask(known: Any, f: tf.Tensor) -> None:
@@ -238,6 +254,12 @@ def _check_mask(known: Any, f: tf.Tensor) -> None:
     sizes = zip(shape[::-1], f.shape[::-1], strict=False)
     if len(shape) > 4 or any(have not in (1, want) and want is not None for have, want in sizes):
         raise ValueError(f"known: expected what broadcasts to the image's {f.shape}, got {list(shape)}")
+    there = np.reshape(known, [1] * (4 - len(shape)) + list(shape)).astype(bool).any((1, 2))
+    if not there.all():
+        n, c = np.argwhere(~there)[0]
+        raise ValueError(
+            f"known: expected at least one known pixel in each image and channel, got none in image {n}, channel {c}"
+        )
 
 
 def _pull(pull: Any, kernel: Any, operator: operators.Operator) -> Any:
@@ -249,9 +271,12 @@ def _pull(pull: Any, kernel: Any, operator: operators.Operator) -> Any:
 
 def _completed(settings: Settings, defaults: Settings, kernel: Any, operator: operators.Operator) -> Settings:
     dt = defaults.dt if settings.dt is None else settings.dt
+    dt = dt if tf.is_tensor(dt) else arguments.positive("dt", dt)
     weight = settings.weight
     if weight is None:
         weight = _pull(defaults.weight * defaults.dt, kernel, operator) / dt
+    elif not tf.is_tensor(weight):
+        weight = arguments.positive("weight", weight)
     steps = defaults.steps if settings.steps is None else settings.steps
     return Settings(settings.regulariser or defaults.regulariser, dt, weight, steps)
 
@@ -288,6 +313,7 @@ def export(
     level = tf.TensorSpec([None], tf.float32, "noise")
 
     def restored(image: tf.Tensor, noise: tf.Tensor) -> dict[str, Any]:
+        noise = ops.of_shape("noise", noise, "[N]", image, 1)
         settings = tuned(noise, _blur(kernel), name)
         pull = _pull(settings.weight * settings.dt, kernel, operator)
         u = restore(image, operator, evolution.rate, settings.dt, pull / settings.dt)
@@ -297,6 +323,7 @@ def export(
         return restored(image, estimate_noise(image))
 
     def balanced(image: tf.Tensor, noise: tf.Tensor) -> dict[str, Any]:
+        noise = ops.of_shape("noise", noise, "[N]", image, 1)
         u, weight = balance(image, operator, evolution.rate, noise, evolution.gray.dt, _pull(1.0, kernel, operator))
         return {"output": u, "weight": weight}
 

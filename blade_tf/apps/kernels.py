@@ -19,7 +19,8 @@ _FINE = 9  # samples of a pixel along each axis
 
 def gaussian(sigma: float) -> np.ndarray:
     """A sampled Gaussian of standard deviation sigma pixels, of sum 1: [2 ceil(3 sigma) + 1] squared."""
-    weights = image_lib.gaussian_kernel(arguments.positive("sigma", sigma))
+    # Less leaves nothing beside the middle, and its square may be 0.
+    weights = image_lib.gaussian_kernel(max(arguments.positive("sigma", sigma), 0.02))
     return np.outer(weights, weights)
 
 
@@ -99,6 +100,17 @@ def parse_gaussian(text: str) -> float:
     return arguments.positive("sigma", numbers[0])
 
 
+def _read_array(path: pathlib.Path) -> np.ndarray:
+    try:
+        with path.open("rb") as file:  # np.load would take archives too
+            found = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"kernel: {path}: {error}") from error
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"kernel: expected real numbers, got {found.dtype.name} in {path}")
+    return found.astype(np.float64)
+
+
 def parse(text: str) -> np.ndarray:
     """A kernel [R, S] of sum 1 from gaussian:SIGMA, disk:RADIUS, motion:LENGTH,ANGLE, or a file.
 
@@ -114,10 +126,7 @@ def parse(text: str) -> np.ndarray:
     if path.suffix != ".npy":
         kernel = image_io.luma(image_io.read_image(path).pixels)[..., 0].astype(np.float64)
     else:
-        try:
-            kernel = np.load(path, allow_pickle=False).astype(np.float64)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"kernel: {path}: {error}") from error
+        kernel = _read_array(path)
     total = kernel.sum()
     if kernel.ndim != 2 or not kernel.size or not 0 < total < math.inf:
         raise ValueError(

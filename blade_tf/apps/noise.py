@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 import tensorflow as tf
 
 from blade_tf import ops
 
-__all__ = ["estimate_noise", "noise_level"]
+__all__ = ["check_level", "estimate_noise", "levels", "noise_level"]
 
 
 def estimate_noise(f: Any, known: Any = None) -> tf.Tensor:
@@ -35,7 +36,7 @@ def estimate_noise(f: Any, known: Any = None) -> tf.Tensor:
     Source: Donoho, Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81, 1994; Immerkaer, "Fast
     noise variance estimation", Computer Vision and Image Understanding 64, 1996.
     """
-    f = ops.image_tensor(f)
+    f = tf.ensure_shape(ops.image_tensor(f), [None] * 4)
     if any(size is not None and size < 3 for size in f.shape[1:3]):
         raise ValueError(f"f: expected at least 3 x 3 pixels to estimate noise from, got {f.shape}")
     asked = tf.ones_like(f) if known is None else tf.broadcast_to(tf.cast(known, f.dtype), tf.shape(f))
@@ -62,3 +63,29 @@ def noise_level(f: Any, known: Any = None) -> Any:
     if not bool(tf.reduce_all(tf.math.is_finite(found))):
         raise ValueError("noise: expected 3 x 3 known pixels to estimate it from; state the noise level")
     return float(found[0]) if len(found) == 1 else found
+
+
+def check_level(noise: Any) -> None:
+    """ValueError unless the number is finite and at least 0."""
+    if isinstance(noise, bool) or not 0 <= noise < math.inf:
+        raise ValueError(f"noise: expected a standard deviation of at least 0, got {noise!r}")
+
+
+def levels(noise: Any, f: tf.Tensor) -> Any:
+    """A noise level that is given: None, a number, or a tensor [N], one for each image of f.
+
+    Raises:
+      ValueError: another shape (in graphs of open sizes tf.errors.InvalidArgumentError), or a level that is negative or
+        not finite, which of tensors is found eagerly alone.
+    """
+    if noise is None:
+        return None
+    if isinstance(noise, numbers.Real):
+        check_level(noise)
+        return noise
+    noise = tf.convert_to_tensor(noise, None if tf.is_tensor(noise) else f.dtype)
+    if not noise.shape.is_compatible_with(f.shape[:1]):
+        raise ValueError(f"noise: expected a number, or one for each image, [{f.shape[0]}], got {noise.shape}")
+    if tf.executing_eagerly() and not bool(tf.reduce_all((noise >= 0) & tf.math.is_finite(noise))):
+        raise ValueError(f"noise: expected standard deviations of at least 0, got {noise.numpy().tolist()}")
+    return ops.of_shape("noise", noise, "[N]", f, 1)

@@ -29,15 +29,18 @@ def load(model: str | os.PathLike[str]) -> ResampleModel:
 
 def _field(displacement: Any, image: tf.Tensor) -> tf.Tensor:
     """The displacements as a float tensor [N, H, W, 2]; ValueError for NaN that can be seen."""
-    v = tf.convert_to_tensor(displacement, None if tf.is_tensor(displacement) else tf.float32)
+    v = tf.convert_to_tensor(displacement, None if hasattr(displacement, "dtype") else tf.float32)
     if tf.executing_eagerly() and v.dtype.is_floating and bool(tf.reduce_any(tf.math.is_nan(v))):
         place = tf.where(tf.math.is_nan(v))[0].numpy().tolist()
         raise ValueError(f"displacement: expected numbers, got NaN at {place}; mark unknown ones by more than 1e9")
     if v.shape.rank != 1:
         return v
+    form = "displacement: expected two numbers or [N, H, W, 2]"
     if v.shape[0] not in (None, 2):
-        raise ValueError(f"displacement: expected two numbers or [N, H, W, 2], got {v.shape.as_list()}")
-    return tf.broadcast_to(v, tf.concat([tf.shape(image)[:3], [2]], 0))
+        raise ValueError(f"{form}, got {v.shape.as_list()}")
+    checks = [tf.debugging.assert_equal(tf.size(v), 2, form)] if v.shape[0] is None else []
+    with tf.control_dependencies(checks):
+        return tf.broadcast_to(v, tf.concat([tf.shape(image)[:3], [2]], 0))
 
 
 def resample(
@@ -49,8 +52,9 @@ def resample(
 
     Args:
       image: float [N, H, W, C] in [0, 1], H and W at least 1; colour images are selected by luma.
-      displacement: v in pixels, float [N, H, W, 2], along x (the column axis) first; or two numbers for all pixels. It
-        may point anywhere: positions are clamped to the image, beyond which lies what its border pixels say.
+      displacement: v in pixels, float32 or float64 [N, H, W, 2], along x (the column axis) first; or two numbers for
+        all pixels. It may point anywhere: positions are clamped to the image, beyond which lies what its border pixels
+        say.
       model: a model or what `load` takes. "resample" is near to u(x + v) itself; "resample_noisy" removes noise of
         3/255 on the way; "resample_paper" is eq 5.5 as printed, linear in the displacement and meant for less than 0.3
         pixels.
@@ -60,7 +64,7 @@ def resample(
       A tensor of the image's shape and dtype.
 
     Raises:
-      TypeError: for an image or a displacement that is not float.
+      TypeError: for an image that is not float, or an array or tensor of displacements that is not float32 or float64.
       ValueError: for NaN in the displacement, sizes that differ, or an unknown model.
     """
     image = ops.image_tensor(image)

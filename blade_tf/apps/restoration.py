@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from blade_tf import arguments, integrate, operators, ops
@@ -20,7 +21,7 @@ HALVINGS = 8  # of a range of 10^4: lambda to 2 %
 
 def image_batch(image: Any) -> tf.Tensor:
     """The image as a tensor; TypeError or ValueError unless it is float [N, H, W, C] with at least one value."""
-    image = ops.image_tensor(image)
+    image = tf.ensure_shape(ops.image_tensor(image), [None] * 4)
     if 0 in image.shape:
         raise ValueError(f"image: expected at least one image of at least one pixel, got {image.shape}")
     return image
@@ -41,11 +42,15 @@ def squared_norm(operator: operators.Operator, u: Any, iterations: int = 50) -> 
 
 
 def _check_stable(operator: operators.Operator, u: tf.Tensor, dt: Any, weight: Any) -> None:
-    known = operator.bound is not None or (tf.executing_eagerly() and tf.size(u) > 0)
-    if tf.is_tensor(dt) or tf.is_tensor(weight) or not known:
+    """ValueError where a data term diverges; in graphs, only numbers and what A knows of itself are looked at."""
+    graph = not tf.executing_eagerly()
+    if graph and (tf.is_tensor(dt) or tf.is_tensor(weight) or operator.bound is None):
         return
+    dts, weights = np.broadcast_arrays(*(np.asarray(value, np.float64) for value in (dt, weight)))
+    worst = np.argmax(dts * weights)
+    dt, weight = dts.flat[worst], weights.flat[worst]
     limit = 2 / max(dt * squared_norm(operator, u), 1e-30)
-    if weight >= limit:
+    if not weight < limit:
         raise ValueError(
             f"weight: expected less than 2 / (dt ||A||^2) = {limit:.4g}, where explicit Euler diverges, got {weight:g}"
         )
@@ -63,8 +68,10 @@ def restore(
 ) -> tf.Tensor:
     """Eq 4.2: `u' = u + dt (R(u) + lambda A^T (f - A u))`, u(0) = f.
 
-    Stable if dt lambda ||A||^2 < 2 and dt is at most the regulariser's own; up to twice that works as a rule. dt lambda
-    of 1 removes in one step what A lets through of the residual.
+    Either part alone is stable: the data term where dt lambda ||A||^2 < 2, the rate up to a time step of its own, such
+    as `EvolutionModel.dt`. Together, `dt / own + dt lambda ||A||^2 / 2 <= 1` suffices: a step is then a mean of a step
+    of the rate, one of the data term and u itself. More may work, and both bounds at once may not. dt lambda of 1
+    removes in one step what A lets through of the residual.
 
     Args:
       f: what was observed, float [N, H, W, C].
@@ -81,8 +88,8 @@ def restore(
 
     Raises:
       TypeError: f is not float.
-      ValueError: another rank, or no image; a dt or weight that is not positive; dt weight ||A||^2 of 2 or more
-        (checked eagerly and for numbers alone); a kernel larger than the image.
+      ValueError: another rank, or no image; a dt or weight that is not positive; dt weight ||A||^2 of 2 or more (in
+        graphs of numbers alone, and where A knows its bound); a kernel larger than the image.
     """
     f = image_batch(f)
     u = f if start is None else image_batch(start)
@@ -92,6 +99,19 @@ def restore(
         raise ValueError(f"method: expected one of {sorted(integrate.INTEGRATORS)}, got {method!r}")
     steps = steps if tf.is_tensor(steps) else arguments.count("steps", steps)
     _check_stable(operator, u, dt, weight)
+    return _evolved(f, operator, rate, dt, weight, steps, u, method)
+
+
+def _evolved(
+    f: tf.Tensor,
+    operator: operators.Operator,
+    rate: Rate,
+    dt: Any,
+    weight: Any,
+    steps: Any,
+    u: tf.Tensor,
+    method: str = "euler",
+) -> tf.Tensor:
     total = integrate.sum_rates(rate, operators.data_term(operator, f, weight))
     return integrate.evolve(integrate.INTEGRATORS[method](total, dt), u, steps)
 
@@ -125,27 +145,30 @@ def balance(
       u, and lambda [N].
 
     Raises:
-      ValueError: a noise level that is not positive, and as `restore`.
+      ValueError: a noise level that is not positive (of tensors found eagerly alone), and as `restore`.
     """
     f = image_batch(f)
+    begin = f if start is None else image_batch(start)
     noise = noise if tf.is_tensor(noise) else arguments.positive("noise", noise)
+    if tf.is_tensor(noise) and tf.executing_eagerly() and not bool(tf.reduce_all(noise > 0)):
+        raise ValueError(f"noise: expected positive levels, got {noise.numpy().tolist()}")
+    steps = steps if tf.is_tensor(steps) else arguments.count("steps", steps)
+    dt = dt if tf.is_tensor(dt) else arguments.positive("dt", dt)
+    pull = pull if tf.is_tensor(pull) else arguments.positive("pull", pull)
     sigma = tf.broadcast_to(tf.cast(noise, f.dtype), tf.shape(f)[:1])
     most = tf.cast(pull, f.dtype) / tf.cast(dt, f.dtype) * tf.ones_like(sigma)[:, None, None, None]
-    if not tf.is_tensor(dt) and not tf.is_tensor(pull):
-        _check_stable(operator, f, arguments.positive("dt", dt), arguments.positive("pull", pull) / dt)
-
-    def solve(weight: tf.Tensor) -> tf.Tensor:
-        return restore(f, operator, rate, tf.cast(dt, f.dtype) * tf.minimum(most / weight, 1), weight, steps, start)
+    _check_stable(operator, begin, dt, most if tf.is_tensor(dt) or tf.is_tensor(pull) else pull / dt)
 
     def halve(low: tf.Tensor, high: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, ...]:
         weight = most * tf.exp((low + high) / 2)
-        u = solve(weight)
+        shortened = tf.cast(dt, f.dtype) * tf.minimum(most / weight, 1)
+        u = _evolved(f, operator, rate, shortened, weight, steps, begin)
         residual = tf.reduce_mean(tf.square(operator(u) - f), [1, 2, 3], keepdims=True)
         too_smooth = residual > tf.square(sigma)[:, None, None, None]
         middle = (low + high) / 2
         return tf.where(too_smooth, middle, low), tf.where(too_smooth, high, middle), weight, u
 
     edge = tf.constant(math.log(100), f.dtype) * tf.ones_like(most)
-    loop = (-edge, edge, most, f)
+    loop = (-edge, edge, most, begin)
     _, _, weight, u = tf.while_loop(lambda *_: tf.constant(True), halve, loop, maximum_iterations=HALVINGS)
     return u, weight[:, 0, 0, 0]

@@ -23,9 +23,10 @@ import tensorflow as tf
 
 from blade_tf import export as export_lib
 from blade_tf import models, ops
-from blade_tf.apps.chan_vese import SCALE, Segmentation, Settings, descend
+from blade_tf.apps.chan_vese import Segmentation, Settings, border_weight, descend
+from blade_tf.level_set_ops import signed_distance
 
-__all__ = ["SCALE", "Segmentation", "Settings", "checkerboard", "export", "segment"]
+__all__ = ["Segmentation", "Settings", "checkerboard", "export", "segment"]
 
 CHECKER = 5  # px, as in Getreuer's article
 
@@ -42,7 +43,7 @@ def _trimmed(found: Segmentation) -> Segmentation:
     return found._replace(energies=found.energies[:, : last + 1])
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=128)
 def _compiled(
     settings: Settings, model: models.EvolutionModel | None, native: bool, image: tf.TensorSpec, start: tf.TensorSpec
 ) -> Callable[..., Segmentation]:
@@ -58,6 +59,8 @@ def _image(image: Any) -> tf.Tensor:
     image = tf.convert_to_tensor(image)
     if image.shape.rank != 4 or image.dtype not in (tf.float32, tf.float64):
         raise ValueError(f"image: expected float32 or float64 [N, H, W, C], got {image.dtype.name} {image.shape}")
+    if image.shape[3] == 0:
+        raise ValueError(f"image: expected at least one channel, got {image.shape}")
     return image
 
 
@@ -73,9 +76,12 @@ def _level_set(start: Any, image: tf.Tensor) -> tf.Tensor:
             f"start: expected bool or {image.dtype.name} [1 or N, H, W, 1] for the image {image.shape}, got "
             f"{start.dtype.name} {start.shape}"
         )
-    if start.dtype == tf.bool:
-        start = 2 * tf.cast(start, image.dtype) - 1
-    return tf.broadcast_to(start, [shape[0], shape[1], shape[2], 1])
+    given, size = tf.shape(start), tf.stack([shape[1], shape[2], 1])
+    same = tf.reduce_all(given[1:] == size) & ((given[0] == 1) | (given[0] == shape[0]))
+    message = ["start: expected [1 or N, H, W, 1] for the image", shape, "got", given]
+    with tf.control_dependencies([tf.debugging.Assert(same, message)]):
+        start = signed_distance(start, image.dtype) if start.dtype == tf.bool else tf.identity(start)
+    return tf.broadcast_to(start, tf.concat([shape[:1], size], 0))
 
 
 def _checks(image: tf.Tensor, phi: tf.Tensor) -> list[tuple[tf.Tensor, str]]:
@@ -105,25 +111,30 @@ def segment(
 
     Args:
       image: float32 or float64 [N, H, W, C].
-      start: the mask, bool, or the level set, of the image's dtype, to start from, [1 or N, H, W, 1]; a mask becomes 1
-        and -1. By default the `checkerboard`.
+      start: the mask, bool, or the level set, of the image's dtype, to start from, [1 or N, H, W, 1]. A mask becomes
+        the distance to its border (`level_set_ops.signed_distance`): where a level set is flat the reference solver
+        rests. By default the `checkerboard`, better than a mask whose means inside and outside hardly differ.
       model: a model of TV flow whose rate stands for the curvature (eq 4.10): explicit steps. None for the reference
         solver: semi-implicit steps of Getreuer, "Chan-Vese segmentation", Image Processing On Line 2, 2012, in the form
         of scikit-image, each pixel from the iteration before.
-      settings: by default the paper's.
+      settings: by default the paper's. With a model mu may be 0.1 at most.
 
     Returns:
-      A `Segmentation`. Outside of graphs XLA computes it where it takes the model's operations, and compiles once for
-      each size.
+      A `Segmentation`. Outside of graphs XLA computes it where it takes the model's operations, compiled once for each
+      shape, settings and model, of which the last 128 are kept; no `tf.GradientTape` records that. A graph has the
+      gradient.
 
     Raises:
-      ValueError: another dtype or rank; a NaN; a start of another size, or without any pixel inside or outside
-        (tf.errors.InvalidArgumentError where values or sizes are known only when a graph runs). The checkerboard needs
-        two rows and columns.
+      ValueError: another type, dtype or rank; no channel; a NaN; mu too large for a model; a start of another size, or
+        without any pixel inside or outside (tf.errors.InvalidArgumentError where values or sizes are known only when a
+        graph runs). The checkerboard needs two rows and columns.
     """
-    settings = settings or Settings()
+    settings = Settings() if settings is None else settings
+    if not isinstance(settings, Settings):
+        raise ValueError(f"settings: expected Settings, got {type(settings).__name__}")
     if model is not None and not isinstance(model, models.EvolutionModel):
         raise ValueError(f"model: expected an EvolutionModel, got {type(model).__name__}")
+    border_weight(settings, model)
     image = _image(image)
     phi = _level_set(start, image)
     checks = _checks(image, phi)
@@ -134,7 +145,8 @@ def segment(
         if not holds:
             raise ValueError(message)
     specs = (tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in (image, phi))
-    return _trimmed(_compiled(settings, model, ops.uses_native(), *specs)(image, phi))
+    with tf.init_scope():  # which pauses tapes: XLA compiles no gradient of a loop of unknown length
+        return _trimmed(_compiled(settings, model, ops.uses_native(), *specs)(image, phi))
 
 
 def export(
@@ -157,8 +169,9 @@ def export(
       portable: use stock TensorFlow operations, so that the SavedModel loads without blade_tf.
 
     Raises:
-      ValueError: if `output` exists, or there is no channel.
+      ValueError: if `output` exists, there is no channel, or mu is too large for a model.
     """
+    border_weight(settings or Settings(), model)
     image = export_lib.image_spec(channels)
 
     def serve(image: tf.Tensor) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from ml_collections import config_flags
 from blade_tf import config as config_lib
 from blade_tf import train
 
-__all__ = ["define_config", "main", "report"]
+__all__ = ["define_config", "main", "only_with", "report"]
 
 MENDABLE = (
     ValueError,
@@ -67,14 +67,32 @@ def _known_keys() -> dict[str, Any]:
     return known
 
 
+def _key_lines() -> list[str]:
+    """Each key under the first task whose configs have it; other tasks say which of those above they have not."""
+    lines: list[str] = []
+    known: set[str] = set()
+    for task, default in config_lib.TASKS.items():
+        keys = _keys(default())
+        missing = sorted(known - keys.keys())
+        whole = [section for section in {name.partition(".")[0] for name in missing} if section not in default()]
+        lacks = sorted(whole) + [name for name in missing if name.partition(".")[0] not in whole]
+        text = f'Task "{task}"' + (f", as above but for {', '.join(lacks)}, and" if known else "")
+        lines.append(textwrap.fill(f"{text}:", 120, break_on_hyphens=False))
+        lines += [f"  --config.{name}={value!r}" for name, value in keys.items() if name not in known]
+        known |= keys.keys()
+    return lines
+
+
 def _help(module: Any) -> str:
     lines = [module.__doc__, "Flags:"]
     for flag in flags.FLAGS.get_flags_for_module(module.__name__) + flags.FLAGS.get_flags_for_module(__name__):
         name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
         lines.append(textwrap.fill(f"{name}: {flag.help}", 120, initial_indent="  ", subsequent_indent="      "))
     if "config" in flags.FLAGS:
-        lines.append("\nKeys of a config and their defaults, then those of other tasks' configs alone:")
-        lines += [f"  --config.{name}={value!r}" for name, value in _known_keys().items()]
+        lines += [
+            "\nKeys of a config and their defaults. Files under configs/ have values of their own.",
+            *_key_lines(),
+        ]
     return "\n".join([*lines, "\nWith BLADE_TF_DEBUG=1 in the environment, errors show where they were raised."])
 
 
@@ -86,6 +104,16 @@ def _unknown_key(arguments: list[str]) -> str | None:
             near = difflib.get_close_matches(found[1], known, 1)
             hint = f"did you mean --config.{near[0]}?" if near else "--help lists the keys"
             return f"unknown key --config.{found[1]}, {hint}"
+    return None
+
+
+def _foreign_key(text: str, arguments: list[str]) -> str | None:
+    """The override that an error is about, which names no more than the part of it that the config lacks."""
+    lacking = re.fullmatch(r"[\"']*(\w+)[\"']*", text)
+    for argument in arguments if lacking else ():
+        found = re.match(r"--?config\.([^=]+)", argument)
+        if found and lacking and lacking[1] in found[1].split("."):
+            return found[1]
     return None
 
 
@@ -105,6 +133,9 @@ def _config_error(error: Exception, arguments: list[str]) -> str:
         return unknown
     path = _config_path(arguments)
     text = str(error)
+    foreign = _foreign_key(text, arguments)
+    if foreign:
+        return f"--config={path}: this config has no key {foreign}"
     near = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text)
     if near:
         return f"--config={path}: unknown key {near[2]!r}, did you mean {near[1]!r}?"
@@ -152,7 +183,8 @@ def main(function: Callable[[], None], module_name: str, default_config: bool = 
     ):
         sys.argv.insert(1, f"--config={_default_config()}")
 
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are not UTF-8
+    if sys.stdout is not None:  # it is where the shell closed it
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are not UTF-8
 
     def run(_: list[str]) -> None:
         absl_logging.set_verbosity(absl_logging.WARNING)
@@ -173,6 +205,16 @@ def main(function: Callable[[], None], module_name: str, default_config: bool = 
             _stop(getattr(error, "message", "") or str(error) or type(error).__name__)
 
     app.run(run, flags_parser=_parse)
+
+
+def only_with(needed: str, *names: str) -> None:
+    """ValueError that names the first of the flags that is given although --needed is not."""
+    if flags.FLAGS[needed].value:
+        return
+    for name in names:
+        flag = flags.FLAGS[name]
+        if flag.value != flag.default:
+            raise ValueError(f"{name}: expected none without --{needed}, got {flag.value!r}")
 
 
 def report(failed: Mapping[str, str]) -> None:

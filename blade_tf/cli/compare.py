@@ -8,13 +8,19 @@ installed (`pip install '.[bench]'`), OpenCV.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import os
+import pathlib
+import shlex
 
 from absl import flags
 
 from blade_tf import compare
 from blade_tf.cli import common
 
+# What the times depend on beside the arguments.
+VARIABLES = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 APPLICATIONS = ("deblur", "upscale", "segment", "resample", "align", "times")
 
 _APPLICATION = flags.DEFINE_enum(
@@ -26,9 +32,19 @@ _IMAGES = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the page, the numbers and figures/.", required=True)
 
 
+def _command() -> str:
+    """How the program was called, without where its folders are."""
+    settings = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
+    images, output = (pathlib.Path(folder).resolve().name for folder in (_IMAGES.value, _OUTPUT.value))
+    flags_ = [f"--application={_APPLICATION.value}", f"--images={images}", f"--output={output}"]
+    return shlex.join([*settings, "blade-compare", *flags_])
+
+
 def _run() -> None:
     module = importlib.import_module(f"blade_tf.compare.{_APPLICATION.value}")
-    print(compare.write(module.compare(_IMAGES.value), _OUTPUT.value), end="")
+    load = os.getloadavg()[0]
+    findings = dataclasses.replace(module.compare(_IMAGES.value), command=_command(), load=load)
+    print(compare.write(findings, _OUTPUT.value), end="")
 
 
 def main() -> None:

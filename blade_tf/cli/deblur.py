@@ -14,13 +14,14 @@ A file of a folder that cannot be restored does not stop the others; it is named
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from blade_tf import arguments, colour, image_files, image_io, models
+from blade_tf import arguments, colour, image_files, image_io
 from blade_tf.apps import deblur, kernels, stages
 from blade_tf.cli import common
 
@@ -33,7 +34,9 @@ _KERNEL = flags.DEFINE_string(
     "or a file with it, an image or an .npy array.",
 )
 _MASK = flags.DEFINE_string("mask", None, "Image of the input's size: white where pixels are known, black elsewhere.")
-_NOISE = flags.DEFINE_float("noise", None, "Standard deviation of the noise in gray levels of 255.", lower_bound=0)
+_NOISE = flags.DEFINE_float(
+    "noise", None, "Standard deviation of the noise in gray levels of 255; default: estimated.", lower_bound=0
+)
 _ESTIMATE = flags.DEFINE_boolean("estimate", True, "Estimate the noise level where --noise is not given.")
 _REGULARISER = flags.DEFINE_string(
     "regulariser",
@@ -65,7 +68,7 @@ _COLOUR = flags.DEFINE_enum(
 _BESIDE = flags.DEFINE_boolean("beside", False, "Write a picture of the result beside the input too.")
 _EXPORT = flags.DEFINE_string("export", None, "Write a SavedModel to this new folder instead of restoring files.")
 _PORTABLE = flags.DEFINE_boolean("portable", False, "With --export: one that loads with TensorFlow alone.")
-_CHANNELS = flags.DEFINE_integer("channels", 1, "With --export: 1 or 3.")
+_CHANNELS = flags.DEFINE_integer("channels", None, "With --export: 1, gray, or 3; default: 1.")
 
 
 def _settings() -> deblur.Settings:
@@ -80,7 +83,7 @@ def _settings() -> deblur.Settings:
             raise ValueError(f"lambda: expected a number or 'discrepancy', got {_LAMBDA.value!r}") from None
         arguments.positive("lambda", weight)
     if _REGULARISER.value is not None:
-        models.load_trained(_REGULARISER.value)
+        deblur.regulariser(_REGULARISER.value, _COLOUR.value)
     dt = None if _DT.value is None else arguments.positive("dt", _DT.value)
     return deblur.Settings(_REGULARISER.value, dt, weight, _STEPS.value)
 
@@ -88,10 +91,12 @@ def _settings() -> deblur.Settings:
 def _function(settings: deblur.Settings) -> Callable[[image_io.Image], np.ndarray]:
     kernel = kernels.parse(_KERNEL.value) if _KERNEL.value else None
     known = image_io.luma(image_io.read_image(_MASK.value).pixels) > 0.5 if _MASK.value else None
-    noise = None if _NOISE.value is None else _NOISE.value / 255
+    noise = _level()
     balanced = _LAMBDA.value == "discrepancy"
     fixed = settings.dt is not None and settings.weight is not None
-    if noise is None and (balanced or not (fixed or (known is not None and kernel is None))):
+    if not balanced and (fixed or (known is not None and kernel is None)):
+        _refuse({"noise": _NOISE}, "with --paper, with --dt and --lambda, or with --mask alone, which need none")
+    elif noise is None:
         _check_estimate()
 
     def restored(image: image_io.Image) -> np.ndarray:
@@ -110,8 +115,15 @@ PROBLEM = {"mask": _MASK, "noise": _NOISE}
 
 def _refuse(flags_: Mapping[str, flags.FlagHolder], where: str) -> None:
     for name, flag in flags_.items():
-        if flag.value not in (None, False):
+        if flag.value is not None and flag.value is not False:  # 0 is a value
             raise ValueError(f"{name}: expected none {where}, got {flag.value!r}")
+
+
+def _level() -> float | None:
+    """The noise level in [0, 1]."""
+    if _NOISE.value is not None and not math.isfinite(_NOISE.value):
+        raise ValueError(f"noise: expected gray levels of at least 0, got {_NOISE.value!r}")
+    return None if _NOISE.value is None else _NOISE.value / 255
 
 
 def _check_estimate() -> None:
@@ -125,7 +137,7 @@ def _by_stages() -> Callable[[image_io.Image], np.ndarray]:
         _refuse({"kernel": _KERNEL, "noise": _NOISE}, "with --stages of one degradation")
         return lambda image: stages.restore(image.pixels[np.newaxis], model)[0].numpy()
     blur = kernels.parse_gaussian(_KERNEL.value) if _KERNEL.value else None
-    noise = None if _NOISE.value is None else _NOISE.value / 255
+    noise = _level()
     if noise is None:
         _check_estimate()
     stages.check_degradation(model, blur, noise)
@@ -137,15 +149,18 @@ def _run() -> None:
         _refuse(NUMBERS | {"mask": _MASK, "paper": _PAPER, "colour": _COLOUR}, "with --stages")
     if _EXPORT.value:
         settings = {"dt": _DT, "lambda": _LAMBDA, "steps": _STEPS, "paper": _PAPER, "colour": _COLOUR}
-        _refuse(PROBLEM | settings, "with --export")
+        _refuse(PROBLEM | settings | {"beside": _BESIDE}, "with --export")
+    else:
+        _refuse({"portable": _PORTABLE, "channels": _CHANNELS}, "without --export")
+    channels = 1 if _CHANNELS.value is None else _CHANNELS.value
     if _EXPORT.value and _STAGES.value:
         _refuse({"kernel": _KERNEL}, "with --export and --stages")
-        stages.export(_EXPORT.value, _STAGES.value, portable=_PORTABLE.value, channels=_CHANNELS.value)
+        stages.export(_EXPORT.value, _STAGES.value, portable=_PORTABLE.value, channels=channels)
         return
     if _EXPORT.value:
         kernel = kernels.parse(_KERNEL.value) if _KERNEL.value else None
         name = _REGULARISER.value or deblur.REGULARISER
-        deblur.export(_EXPORT.value, kernel, name, portable=_PORTABLE.value, channels=_CHANNELS.value)
+        deblur.export(_EXPORT.value, kernel, name, portable=_PORTABLE.value, channels=channels)
         return
     if not _INPUT.value or not _OUTPUT.value:
         raise ValueError("expected --input and --output, or --export")

@@ -1,4 +1,4 @@
-"""blade-demo: the whole chain in under three minutes, on photographs that ship with scikit-image.
+"""blade-demo: the whole chain in two minutes on two cores, on photographs that ship with scikit-image.
 
     blade-demo --output=DEMO
 

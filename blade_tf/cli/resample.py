@@ -2,27 +2,30 @@
 
     blade-resample --input=PHOTOGRAPH.png --output=SHIFTED.png --shift=0.5,-1.25
     blade-resample --input=FRAME1.png --output=LIKE_FRAME0.png --flow=FLOW_0_TO_1.flo
-    blade-resample --input=BURST --output=ALIGNED --align=BURST/FRAME0.png
+    blade-resample --input=BURST --output=ALIGNED --align=BURST/FRAME0.png --write_flow=FLOWS
     blade-resample --export=SAVED --channels=3
 
 Pixel (x, y) of the result is the input's value at (x, y) plus the displacement there; beyond the input's borders lies
-what its border pixels say. PNG, JPEG and TIFF of 8 or 16 bits, gray or colour; alpha is resampled too. A file of a
-folder that cannot be resampled does not stop the others; it is named, and the exit status is then 1.
+what its border pixels say. PNG, JPEG and TIFF of 8 or 16 bits, gray or colour. Colours count by their alpha, which is
+resampled too; where the displacement is unknown it is 0. A file of a folder that cannot be resampled does not stop the
+others; it is named, and the exit status is then 1.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from blade_tf import flow_io, image_files, image_io
+from blade_tf import colour, flow_io, image_files, image_io
 from blade_tf.apps import align, resample
 from blade_tf.cli import common
+from blade_tf.resampling import UNKNOWN
 
 _INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.")
 _OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.")
@@ -31,22 +34,42 @@ _FLOW = flags.DEFINE_string("flow", None, "Displacement of each pixel: a .flo fi
 _ALIGN = flags.DEFINE_string(
     "align", None, "Image onto which the input is brought, along the optical flow between them; of the input's size."
 )
+_WRITE_FLOW = flags.DEFINE_string(
+    "write_flow",
+    None,
+    "With --align: .flo file for that flow; where the input is a folder, a folder that receives NAME.png.flo for each.",
+)
 _MODEL = flags.DEFINE_string(
     "model",
     resample.DEFAULT_MODEL,
-    "Model: resample; resample_noisy, which removes noise of 3/255; resample_paper; or a folder of a trained one.",
+    "Model: resample; resample_noisy, which removes noise of 3/255; resample_paper; or a folder of a trained one. "
+    f"Default: {resample.DEFAULT_MODEL}.",
 )
-_FILL = flags.DEFINE_float("fill", 0.0, "Value in [0, 1] of pixels whose displacement the .flo file marks as unknown.")
+_FILL = flags.DEFINE_float(
+    "fill",
+    0.0,
+    "Value in [0, 1] of pixels whose displacement the .flo file marks as unknown; those of an image with alpha become "
+    "transparent instead. Default: 0, black.",
+)
 _BESIDE = flags.DEFINE_boolean("beside", False, "Write a picture of the result beside the input too.")
-_EXPORT = flags.DEFINE_string("export", None, "Write a SavedModel to this new folder instead of resampling files.")
+_EXPORT = flags.DEFINE_string("export", None, "New folder for a SavedModel of the same computation.")
 _PORTABLE = flags.DEFINE_boolean("portable", False, "With --export: one that loads with TensorFlow alone.")
-_CHANNELS = flags.DEFINE_integer("channels", 1, "With --export: 1 or 3.")
+_CHANNELS = flags.DEFINE_integer("channels", 1, "With --export: 1 or 3. Default: 1.")
+
+
+def _shift(parts: Sequence[str]) -> np.ndarray:
+    try:
+        shift = np.array([float(part) for part in parts])
+    except ValueError:
+        shift = np.array([])
+    if shift.shape != (2,) or not (np.abs(shift) <= UNKNOWN).all():
+        raise ValueError(f"shift: expected two numbers dx,dy of at most {UNKNOWN:g}, got {','.join(parts)!r}")
+    return shift.astype(np.float32)
 
 
 def _displacement() -> Callable[[np.ndarray], Any]:
     """From an image's pixels to where they are resampled."""
-    given = [flag.value is not None for flag in (_SHIFT, _FLOW, _ALIGN)]
-    if sum(given) != 1:
+    if [flag.value is not None for flag in (_SHIFT, _FLOW, _ALIGN)].count(True) != 1:
         raise ValueError("expected one of --shift, --flow and --align")
     if _FLOW.value is not None:
         flow = flow_io.read_flow(_FLOW.value)[np.newaxis]
@@ -54,38 +77,56 @@ def _displacement() -> Callable[[np.ndarray], Any]:
     if _ALIGN.value is not None:
         reference = image_io.luma(image_io.read_image(_ALIGN.value).pixels)[np.newaxis]
         return lambda pixels: align.align(reference, image_io.luma(pixels)[np.newaxis])
-    try:
-        shift = [float(part) for part in _SHIFT.value]
-    except ValueError:
-        shift = []
-    if len(shift) != 2 or not np.isfinite(shift).all():
-        raise ValueError(f"shift: expected two numbers dx,dy, got {','.join(_SHIFT.value)!r}")
-    return lambda _: np.array(shift, np.float32)
+    shift = _shift(_SHIFT.value)
+    return lambda _: shift
+
+
+def _flow_file(image: pathlib.Path) -> pathlib.Path:
+    source, target = pathlib.Path(_INPUT.value), pathlib.Path(_WRITE_FLOW.value)
+    return target / f"{image.relative_to(source)}.flo" if source.is_dir() else target
 
 
 def _run() -> None:
-    if _EXPORT.value:
-        resample.export(_EXPORT.value, _MODEL.value, portable=_PORTABLE.value, channels=_CHANNELS.value)
-        return
-    if not _INPUT.value or not _OUTPUT.value:
-        raise ValueError("--input and --output are required, or --export")
+    if bool(_INPUT.value) != bool(_OUTPUT.value) or not (_INPUT.value or _EXPORT.value):
+        raise ValueError("expected --input and --output, or --export, or all three")
+    common.only_with("export", "portable", "channels")
+    common.only_with("input", "shift", "flow", "align", "fill", "beside")
+    common.only_with("align", "write_flow")
+    if _CHANNELS.value not in (1, colour.CHANNELS):
+        raise ValueError(f"channels: expected 1 or {colour.CHANNELS}, got {_CHANNELS.value}")
     if not 0 <= _FILL.value <= 1:
         raise ValueError(f"fill: expected a value in [0, 1], got {_FILL.value:g}")
-    model, displacement = resample.load(_MODEL.value), _displacement()
+    displacement = _displacement() if _INPUT.value else None
+    model = resample.load(_MODEL.value)
+    if _EXPORT.value:
+        resample.export(_EXPORT.value, model, portable=_PORTABLE.value, channels=_CHANNELS.value)
+    if displacement is None:
+        return
+    field: Any = None
 
     def resampled(image: image_io.Image) -> image_io.Image:
+        nonlocal field
         field = displacement(image.pixels)
 
-        def moved(pixels: np.ndarray) -> np.ndarray:
-            return resample.resample(tf.constant(pixels[np.newaxis]), field, model, _FILL.value)[0].numpy()
+        def moved(pixels: np.ndarray, fill: float) -> np.ndarray:
+            return resample.resample(tf.constant(pixels[np.newaxis]), field, model, fill)[0].numpy()
 
-        alpha = image.alpha
-        if alpha is not None:
-            opacity = alpha[..., np.newaxis] / np.float32(2**image.bits - 1)
-            alpha = image_io.quantize(moved(opacity), image.bits)[..., 0]
-        return dataclasses.replace(image, pixels=moved(image.pixels), alpha=alpha)
+        if image.alpha is None:
+            return dataclasses.replace(image, pixels=moved(image.pixels, _FILL.value))
+        opacity = image.alpha[..., np.newaxis] / np.float32(2**image.bits - 1)
+        # What is transparent has a colour too, which must not show at the edges.
+        pixels, opacity = moved(opacity * image.pixels, 0.0), moved(opacity, 0.0)
+        alpha = image_io.quantize(opacity, image.bits)
+        pixels = np.divide(pixels, opacity, out=np.zeros_like(pixels), where=alpha > 0)
+        return dataclasses.replace(image, pixels=pixels, alpha=alpha[..., 0])
 
-    failed = image_files.convert(_INPUT.value, _OUTPUT.value, resampled, "resample", _BESIDE.value)
+    def written(path: pathlib.Path) -> None:
+        if _WRITE_FLOW.value:
+            to = _flow_file(path)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            flow_io.write_flow(to, field[0])
+
+    failed = image_files.convert(_INPUT.value, _OUTPUT.value, resampled, "resample", _BESIDE.value, written)
     common.report(failed)
 
 

@@ -6,8 +6,9 @@
     blade-segment --export=SAVED --portable
 
 Writes the mask, white inside, or with --overlay the input with the border drawn over it, and prints each region's share
-of the pixels and mean in gray levels, and the number of iterations. PNG, JPEG and TIFF of 8 or 16 bits, gray or colour;
-alpha is kept. A file that cannot be read does not stop a folder; it is named, and the exit status is then 1.
+of the pixels and mean of the input in gray levels, and the number of iterations. PNG, JPEG and TIFF of 8 or 16 bits,
+gray or colour; alpha is kept. Masks of a folder's JPEG files are PNG files. A file that cannot be read does not stop a
+folder; it is named, and the exit status is then 1.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tqdm
 from absl import flags
 
 from blade_tf import image_files, image_io, models, report
-from blade_tf.apps import segment
+from blade_tf.apps import chan_vese, segment
 from blade_tf.cli import common
 
 _DEFAULTS = segment.Settings()
@@ -29,27 +30,41 @@ _INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.")
 _OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.")
 _EXPORT = flags.DEFINE_string("export", None, "New folder for a SavedModel of the same computation.")
 _PORTABLE = flags.DEFINE_bool("portable", False, "For --export: loads with TensorFlow alone, but is slower.")
-_CHANNELS = flags.DEFINE_integer("channels", 1, "For --export: 1, gray, or 3.")
+_CHANNELS = flags.DEFINE_integer("channels", 1, "For --export: 1, gray, or 3; default: 1.")
 _MODEL = flags.DEFINE_string(
     "model",
     "tv_flow_paper",
-    "Name of a pretrained model of TV flow, or folder of a trained one; none: the semi-implicit reference solver.",
+    "Name of a pretrained model of TV flow, or folder of a trained one; none: the semi-implicit reference solver, more "
+    "exact; default: tv_flow_paper.",
 )
 _START = flags.DEFINE_string(
     "start", None, "Image of the input's size to start from, bright inside; default: a checkerboard."
 )
 _STRETCH = flags.DEFINE_bool("stretch", False, "Stretch each image's intensities to the whole range beforehand.")
 _MU = flags.DEFINE_float(
-    "mu", None, "Weight of the border's length: more, a smoother border; default: 0.04, or 0.2 with --model=none."
+    "mu",
+    None,
+    "Weight of the border's length: more, a smoother border; default: 0.04, and 0.1 at most; with --model=none, where "
+    "5 times as much weighs the same, 0.2, and no limit.",
 )
-_NU = flags.DEFINE_float("nu", _DEFAULTS.nu, "Weight of the area inside.")
-_LAMBDA1 = flags.DEFINE_float("lambda1", _DEFAULTS.lambda1, "Weight of differences from the mean inside.")
-_LAMBDA2 = flags.DEFINE_float("lambda2", _DEFAULTS.lambda2, "Weight of differences from the mean outside.")
-_DT = flags.DEFINE_float("dt", _DEFAULTS.dt, "Length of a step.")
-_ITERATIONS = flags.DEFINE_integer("iterations", _DEFAULTS.iterations, "The largest number of steps.", lower_bound=0)
-_TOLERANCE = flags.DEFINE_float(
-    "tolerance", _DEFAULTS.tolerance, "Stop where a step changes the level set by no more, as root mean square."
+
+
+def _number(name: str, meaning: str) -> flags.FlagHolder[float]:
+    default = getattr(_DEFAULTS, name)
+    return flags.DEFINE_float(name, default, f"{meaning}; default: {default:g}.")
+
+
+_NU = _number("nu", "Weight of the area inside")
+_LAMBDA1 = _number("lambda1", "Weight of differences from the mean inside")
+_LAMBDA2 = _number("lambda2", "Weight of differences from the mean outside")
+_DT = _number("dt", "Length of a step")
+_ITERATIONS = flags.DEFINE_integer(
+    "iterations",
+    _DEFAULTS.iterations,
+    f"The largest number of steps; default: {_DEFAULTS.iterations}.",
+    lower_bound=0,
 )
+_TOLERANCE = _number("tolerance", "Stop where a step changes the level set by no more, as root mean square")
 _OVERLAY = flags.DEFINE_bool("overlay", False, "Write the input with the border drawn over it instead of the mask.")
 _BESIDE = flags.DEFINE_bool("beside", False, "Also write a picture of the result beside the input, NAME_beside.png.")
 
@@ -72,16 +87,23 @@ def _settings() -> segment.Settings:
     )
 
 
-def _stretched(pixels: np.ndarray) -> np.ndarray:
-    low, high = pixels.min(), pixels.max()
-    return (pixels - low) / (high - low) if high > low else pixels
+def _range(pixels: np.ndarray) -> tuple[float, float]:
+    """What becomes 0, and how much above it 1."""
+    low, high = float(pixels.min()), float(pixels.max())
+    return (low, high - low) if _STRETCH.value and high > low else (0.0, 1.0)
 
 
-def _text(found: segment.Segmentation) -> str:
+def _drawn(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The border in red over an image [H, W, 1 or 3], whose other pixels keep their depth."""
+    border = report.outlined(np.zeros(mask.shape), mask).any(-1, keepdims=True)
+    return np.where(border, np.array([1, 0, 0], pixels.dtype), pixels)
+
+
+def _text(found: segment.Segmentation, means: np.ndarray) -> str:
     area = float(np.mean(found.mask))
     regions = (
         f"{name} {100 * share:.1f} %, mean {', '.join(f'{255 * value:.1f}' for value in mean)}"
-        for name, share, mean in zip(("inside", "outside"), (area, 1 - area), found.means[0].numpy(), strict=True)
+        for name, share, mean in zip(("inside", "outside"), (area, 1 - area), means, strict=True)
     )
     return f"{'; '.join(regions)}; {int(found.iterations[0])} iterations"
 
@@ -89,7 +111,10 @@ def _text(found: segment.Segmentation) -> str:
 def _run() -> None:
     if (_INPUT.value is None) != (_OUTPUT.value is None) or not (_INPUT.value or _EXPORT.value):
         raise ValueError("expected --input and --output, or --export, or all three")
+    common.only_with("input", "start", "stretch", "overlay", "beside")
+    common.only_with("export", "portable", "channels")
     model, settings = _model(), _settings()
+    chan_vese.border_weight(settings, model)  # before any file is touched
     if _EXPORT.value:
         segment.export(
             _EXPORT.value, model=model, settings=settings, channels=_CHANNELS.value, portable=_PORTABLE.value
@@ -97,20 +122,22 @@ def _run() -> None:
     if not _INPUT.value:
         return
     start = image_io.luma(image_io.read_image(_START.value).pixels)[np.newaxis] > 0.5 if _START.value else None
-    last: list[segment.Segmentation] = []
+    last: list[str] = []
 
     def segmented(image: image_io.Image) -> np.ndarray:
-        f = _stretched(image.pixels) if _STRETCH.value else image.pixels
-        last[:] = [segment.segment(tf.constant(f[np.newaxis]), start, model=model, settings=settings)]
-        mask = last[0].mask[0].numpy()
-        if _OVERLAY.value:
-            return report.outlined(image.pixels, mask[..., 0]).astype(np.float32) / 255
-        return mask.astype(np.float32)
+        low, span = _range(image.pixels)
+        f = (image.pixels - low) / span
+        found = segment.segment(tf.constant(f[np.newaxis]), start, model=model, settings=settings)
+        last[:] = [_text(found, low + span * found.means[0].numpy())]
+        mask = found.mask[0].numpy()
+        return _drawn(image.pixels, mask[..., 0]) if _OVERLAY.value else mask.astype(np.float32)
 
     def tell(path: pathlib.Path) -> None:
-        tqdm.tqdm.write(f"{path}: {_text(last[0])}")
+        tqdm.tqdm.write(f"{path}: {last[0]}")
 
-    failed = image_files.convert(_INPUT.value, _OUTPUT.value, segmented, "segment", _BESIDE.value, tell)
+    failed = image_files.convert(
+        _INPUT.value, _OUTPUT.value, segmented, "segment", _BESIDE.value, tell, lossless=not _OVERLAY.value
+    )
     common.report(failed)
 
 

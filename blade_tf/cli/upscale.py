@@ -24,8 +24,8 @@ _INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.")
 _OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.")
 _EXPORT = flags.DEFINE_string("export", None, "New folder for a SavedModel of the same computation.")
 _PORTABLE = flags.DEFINE_bool("portable", False, "For --export: loads with TensorFlow alone, but is slower.")
-_CHANNELS = flags.DEFINE_integer("channels", 1, "For --export: 1, gray, or 3.")
-_FACTOR = flags.DEFINE_integer("factor", 2, "How many times as high and wide: an integer of at least 2.")
+_CHANNELS = flags.DEFINE_integer("channels", 1, "For --export: 1, gray, or 3; default: 1.")
+_FACTOR = flags.DEFINE_integer("factor", 2, "How many times as high and wide: an integer of at least 2; default: 2.")
 _MODEL = flags.DEFINE_string(
     "model",
     None,
@@ -33,8 +33,12 @@ _MODEL = flags.DEFINE_string(
     "trained for the factor and the point spread function, such as upscale_x2. Default: such stages, if there are any "
     f"and neither --steps, --weight nor --colour is given, else {upscale.DEFAULT_MODEL}.",
 )
-_SIGMA = flags.DEFINE_float("sigma", 0.4, "Standard deviation of the point spread function, in --sigma_in pixels.")
-_SIGMA_IN = flags.DEFINE_enum("sigma_in", "low", ["low", "high"], "--sigma is in low- or high-resolution pixels.")
+_SIGMA = flags.DEFINE_float(
+    "sigma", 0.4, "Standard deviation of the point spread function, in --sigma_in pixels; default: 0.4."
+)
+_SIGMA_IN = flags.DEFINE_enum(
+    "sigma_in", "low", ["low", "high"], "--sigma is in low- or high-resolution pixels, low or high; default: low."
+)
 _POSITION = flags.DEFINE_float(
     "position",
     None,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import skimage.data
 
 from blade_tf import flow_io, image_io, report
 from blade_tf.apps import align
@@ -21,6 +23,8 @@ from blade_tf.resampling import UNKNOWN
 
 __all__ = ["compare", "end_point_error", "flow_image", "scene", "tune"]
 
+Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 TURNS = 9
 OURS = "blade_tf"
 EVERY = 4  # photograph is tuned on
@@ -29,32 +33,89 @@ GRID: dict[str, tuple[float, ...]] = {
     "robust": (0.01, 0.015, 0.02, 0.03, 0.04, 0.06),
     "bias": (0.001, 0.002, 0.003, 0.005, 0.01),
 }
+EXAMPLE = ("astronaut", "camera", "brick", "grass")  # scikit-image's
+KEY = 60  # radius of the key in pixels
 SHOWN = (OURS, "OpenCV DIS, medium", "OpenCV Farneback")
 
 
 def scene(folder: pathlib.Path) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """frame10 and frame11 of a Middlebury scene, float32 [H, W, C], and the flow between them."""
-    frames = [image_io.read_image(folder / f"frame{number}.png").pixels for number in (10, 11)]
-    return (frames[0], frames[1]), flow_io.read_flow(folder / "flow10.flo")
+    """frame10 and frame11 of a Middlebury scene, float32 [H, W, C], and the flow between them.
+
+    Raises:
+      ValueError: names the scene: its sizes differ, or its flow is known nowhere.
+    """
+    first, second = (image_io.read_image(folder / f"frame{number}.png").pixels for number in (10, 11))
+    flow = flow_io.read_flow(folder / "flow10.flo")
+    for name, found in (("frame11.png", second), ("flow10.flo", flow)):
+        if found.shape[:2] != first.shape[:2]:
+            raise ValueError(f"{folder}: {name}: expected frame10.png's size, {first.shape[:2]}, got {found.shape[:2]}")
+    if not _known(flow).any():
+        raise ValueError(f"{folder}: flow10.flo: expected a flow that is known somewhere, got none")
+    return (first, second), flow
+
+
+def _known(flow: np.ndarray) -> np.ndarray:
+    return (np.abs(flow) < UNKNOWN).all(-1)
 
 
 def end_point_error(flow: np.ndarray, truth: np.ndarray) -> float:
     """The mean of |flow - truth| in pixels where the truth is known."""
-    known = (np.abs(truth) < UNKNOWN).all(-1)
+    known = _known(truth)
     return float(np.mean(np.linalg.norm((flow - truth)[known], axis=-1)))
 
 
 def flow_image(flow: np.ndarray, largest: float) -> np.ndarray:
-    """A flow [H, W, 2] as a picture: the hue is its direction, the saturation its length up to `largest`."""
+    """A flow [H, W, 2] as a picture: the hue is its direction, the saturation its length up to `largest`.
+
+    What is unknown is black.
+    """
     length = np.clip(np.linalg.norm(flow, axis=-1) / largest, 0, 1)
     angle = np.arctan2(flow[..., 1], flow[..., 0])
     waves = [0.5 + 0.5 * np.cos(angle - shift) for shift in (0, 2 * np.pi / 3, 4 * np.pi / 3)]
     colour = 1 - length[..., np.newaxis] * (1 - np.stack(waves, -1))
-    colour[np.abs(flow).max(-1) > UNKNOWN] = 0
+    colour[~_known(flow)] = 0
     return report.to_uint8(colour)
 
 
-def _peers() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+def _key(largest: float) -> tuple[np.ndarray, str]:
+    """The colours of flows up to the largest, each where a pixel of the disk's centre moves to; and what they are."""
+    y, x = np.mgrid[-KEY : KEY + 1, -KEY : KEY + 1] / KEY * largest
+    flow = np.stack([x, y], -1)
+    flow[np.hypot(x, y) > largest] = np.inf
+    return flow_image(flow, largest), f"colours, up to {largest:.1f} px"
+
+
+def _picture(
+    frames: Mapping[str, np.ndarray], flows: Mapping[str, np.ndarray], largest: float, scale: int
+) -> np.ndarray:
+    """Frames, flows, and the key to their colours, enlarged."""
+    key, label = _key(largest)
+    shown = {**frames, **{name: flow_image(flow, largest) for name, flow in flows.items()}, label: key}
+    return report.side_by_side(list(shown.values()), list(shown), columns=4, scale=scale)
+
+
+def _largest(truth: np.ndarray) -> float:
+    """The longest displacement that is known; a pixel where nothing moves."""
+    return float(np.max(np.linalg.norm(truth[_known(truth)], axis=-1))) or 1.0
+
+
+def _example(methods: Mapping[str, Method]) -> np.ndarray:
+    """Patches that move in front of a photograph, and their true flow; unlike Middlebury's these may be shown."""
+    found = {name: getattr(skimage.data, name)() / np.float32(255) for name in EXAMPLE}
+    grays = {name: image_io.luma(pixels.reshape(*pixels.shape[:2], -1)) for name, pixels in found.items()}
+    _, (frames, truth) = itertools.islice(moved.scenes(grays), 2)
+    flows = {name: method(*_inputs(name, frames)) for name, method in methods.items() if name in SHOWN}
+    shown = dict(zip(("reference", "moving"), frames, strict=True))
+    return _picture(shown, {"true flow": truth} | flows, _largest(truth), 2)
+
+
+def _inputs(name: str, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What a method sees: luma, in 8 bits if it is OpenCV's."""
+    grays = [image_io.luma(frame) for frame in frames]
+    return grays if name == OURS else [image_io.quantize(gray)[..., 0] for gray in grays]
+
+
+def _peers() -> dict[str, Method]:
     """OpenCV's methods, of 8-bit gray images, with one thread; none where it is not installed."""
     try:
         import cv2
@@ -114,21 +175,23 @@ def compare(images: str | os.PathLike[str]) -> Findings:
       images: a folder with a folder for each scene: frame10.png, frame11.png and flow10.flo.
 
     Raises:
-      ValueError: there is no scene.
+      ValueError: there is no scene, or what `scene` refuses.
     """
     folders = sorted(path.parent for path in pathlib.Path(images).glob("*/flow10.flo"))
     if not folders:
         raise ValueError(f"images: expected a folder of scenes with flow10.flo, got {images}")
-    methods: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {OURS: _ours} | _peers()
+    methods: dict[str, Method] = {OURS: _ours} | _peers()
     errors: dict[str, list[float]] = {name: [] for name in methods}
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     ratios: dict[str, list[float]] = {name: [] for name in methods}
-    pictures = {}
+    pictures = {"example": _example(methods)}
+    captions = {
+        "example": "Patches of photographs that move in front of another (`blade_tf.compare.moved.cut_outs`), their "
+        "true flow, and the flows found."
+    }
     for folder in folders:
         frames, truth = scene(folder)
-        grays = [image_io.luma(frame) for frame in frames]
-        bytes_ = [image_io.quantize(gray)[..., 0] for gray in grays]
-        inputs = {name: grays if name == OURS else bytes_ for name in methods}
+        inputs = {name: _inputs(name, frames) for name in methods}
         flows = {name: method(*inputs[name]) for name, method in methods.items()}
         samples: dict[str, list[float]] = {name: [] for name in methods}
         for _ in range(TURNS):
@@ -140,10 +203,10 @@ def compare(images: str | os.PathLike[str]) -> Findings:
             errors[name].append(end_point_error(flow, truth))
             seconds[name].append(float(np.median(samples[name])))
             ratios[name].append(float(np.median(np.divide(samples[name], samples[OURS]))))
-        largest = float(np.max(np.linalg.norm(truth[(np.abs(truth) < UNKNOWN).all(-1)], axis=-1)))
         # Neither the frames nor their true flow: Middlebury's data are not to be redistributed.
-        shown = {name: flow_image(flow, largest) for name, flow in flows.items() if name in SHOWN}
-        pictures[folder.name] = report.side_by_side(list(shown.values()), list(shown))
+        shown = {name: flow for name, flow in flows.items() if name in SHOWN}
+        pictures[folder.name] = _picture({}, shown, _largest(truth), 1)
+        captions[folder.name] = f"The flows found from frame 10 to frame 11 of {folder.name}."
     missing = "" if len(methods) > 1 else " OpenCV is not installed here, so its rows are missing."
     rows: list[list[Any]] = [
         [
@@ -165,11 +228,12 @@ def compare(images: str | os.PathLike[str]) -> Findings:
         ["method", *(folder.name for folder in folders), "mean", "ms", "time"],
         rows,
     )
-    command = "TF_NUM_INTRAOP_THREADS=1 blade-compare --application=align --images=FLOW --output=results"
+    command = "blade_tf.compare.align.compare(FOLDER)"
     tables = [table, burst.true_flow(folders)]
     for folder in folders:
         found = burst.burst(folder)
         if found:
             tables.append(found[0])
             pictures[f"{folder.name}_burst"] = found[1]
-    return Findings("align", "Alignment", command, tables, pictures=pictures)
+            captions[f"{folder.name}_burst"] = "Ten times the errors after two hops."
+    return Findings("align", "Alignment", command, tables, pictures=pictures, captions=captions)

@@ -27,6 +27,20 @@ __all__ = ["compare", "tune"]
 
 CROP = slice(40, 232), slice(60, 348)  # of the pictures
 MIDDLE = slice(128, 384), slice(128, 512)  # what is inpainted
+WINDOW = 11  # of the SSIM; what of a picture is inpainted and shown has as many pixels at least
+LEAST = tuple(middle.start + crop.start + WINDOW for middle, crop in zip(MIDDLE, CROP, strict=True))
+# Methods in the pictures, by a part of their names.
+DEBLURRED = (
+    "input",
+    "Richardson-Lucy",
+    "Wiener, cos",
+    "TV deconvolution",
+    "paper's",
+    "the default",
+    "restoration",
+    "restoration_range",
+)
+INPAINTED = ("input", "Gaussian means", "biharmonic", "`tv_flow`", "`ced`")
 # Of the searches: the side of the training crops, the steps, and the least gain of one in dB.
 SIDE, FACTORS, GAIN = 192, (1.5, 1.15), 0.005
 
@@ -81,20 +95,29 @@ COLUMNS = ("method", "PSNR, dB", "gain, dB", "SSIM", "seconds")
 
 
 def compare(images: str | os.PathLike[str]) -> Findings:
-    """The tables and pictures of `blade-compare --application=deblur`, for a folder of photographs (their luma)."""
+    """The tables and pictures of `blade-compare --application=deblur`, for a folder of photographs (their luma).
+
+    Raises:
+      ValueError: a photograph that is smaller than `LEAST`.
+    """
     found = photographs(images)
+    for name, u in found.items():
+        if u.shape[0] < LEAST[0] or u.shape[1] < LEAST[1]:
+            raise ValueError(
+                f"images: expected at least {LEAST[0]} x {LEAST[1]} pixels, got {u.shape[0]} x {u.shape[1]} in {name}"
+            )
     truths = list(found.values())
     fewer = truths[::3]
     blurred = degraded(truths, NOISE, BLUR)
     methods = deblur_methods.deblurring()
-    where = "photographs, luma; PSNR of unclipped values; median time of one photograph, beside other work."
+    where = "photographs, luma; PSNR of unclipped values; median time of one photograph."
     tables = [
         Table(
             "Deblurring",
             f"Gaussian blur of {BLUR:g} px, noise of standard deviation {255 * NOISE:g}/255. Mean over {len(truths)} "
-            f"{where} All but the unsupervised filter was tuned on the training photographs for this problem, or for "
-            "its noise level; `restoration` was trained for it, `restoration_range`, which is told blur and noise, for "
-            "a range around it.",
+            f"{where} All but the paper's setting and the unsupervised filter were tuned on the training photographs "
+            "for this problem, or for its noise level; `restoration` was trained for it, `restoration_range`, which is "
+            "told blur and noise, for a range around it.",
             COLUMNS,
             _rows(methods, blurred, "deblur"),
         )
@@ -119,14 +142,20 @@ def compare(images: str | os.PathLike[str]) -> Findings:
         tables.append(Table(f"Inpainting, {title}", text, COLUMNS, _rows(filling, problems, f"inpaint {kind}")))
     pictures = {}
     for what, chosen, (problem, truth) in (
-        ("deblurred", _pick(methods, ("input", "restoration", "paper's", "the default", "Wiener, cos")), blurred[-1]),
-        ("inpainted", _pick(filling, ("input", "`ced`", "biharmonic")), problems[-1]),
+        ("deblurred", _pick(methods, DEBLURRED), blurred[-1]),
+        ("inpainted", _pick(filling, INPAINTED), problems[-1]),
     ):
         shown = {"photograph": truth, **{name: method(problem) for name, method in chosen.items()}}
         cut = [np.clip(picture[CROP], 0, 1).astype(np.float32) for picture in shown.values()]
         pictures[what] = report.side_by_side(cut, [name.replace("`", "") for name in shown], columns=3, scale=2)
-    command = "blade-compare --application=deblur --images=KODAK --output=results"
-    return Findings("deblur", "Restoration", command, tables, pictures=pictures, uses=deblur_methods.STAGES)
+    command = "blade_tf.compare.deblur.compare(FOLDER)"
+    captions = {
+        "deblurred": f"A part of a photograph, the same blurred by {BLUR:g} px with noise of {255 * NOISE:g}/255, and "
+        "what the methods make of it.",
+        "inpainted": "A part of a photograph, the same with scratches, and what the methods fill in.",
+    }
+    uses = deblur_methods.STAGES
+    return Findings("deblur", "Restoration", command, tables, pictures=pictures, uses=uses, captions=captions)
 
 
 def _pick(methods: Mapping[str, Method], parts: Sequence[str]) -> dict[str, Method]:

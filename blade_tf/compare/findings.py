@@ -41,12 +41,14 @@ class Findings:
     Attributes:
       name: of the application, and of the files.
       title: of the page.
-      command: what gives these findings.
+      command: what gives these findings; `blade-compare` puts in how it was called.
       tables: in their order.
       numbers: further ones, plain JSON, for other programs.
       pictures: by what they show, uint8 [H, W, 3].
       charts: likewise, SVG as of `blade_tf.report.line_chart`.
       uses: the pretrained models whose cards these figures are for, each with what it is and how it is used, Markdown.
+      captions: of pictures and charts, by their keys: a sentence on what they show; the key itself by default.
+      load: of the machine before, processes that run or wait, where it is known.
     """
 
     name: str
@@ -57,6 +59,8 @@ class Findings:
     pictures: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     charts: dict[str, str] = dataclasses.field(default_factory=dict)
     uses: dict[str, str] = dataclasses.field(default_factory=dict)
+    captions: dict[str, str] = dataclasses.field(default_factory=dict)
+    load: float | None = None
 
 
 def _section(table: dict[str, Any]) -> list[str]:
@@ -93,7 +97,9 @@ def card(trained: models.Trained, record: dict[str, Any]) -> str:
 
 def document(record: dict[str, Any]) -> str:
     """The page of a comparison, in Markdown, from what NAME.json holds."""
-    lines = [f"# {record['title']}", "", f"Written by `{record['command']}`."]
+    load = record.get("load")
+    beside = "" if load is None else f" The machine's load was {load:.1f} before."
+    lines = [f"# {record['title']}", "", f"Written by `{record['command']}`.{beside}"]
     for table in record["tables"]:
         lines += _section(table)
     for name, what in record["pictures"].items():
@@ -107,15 +113,16 @@ def write(findings: Findings, output: str | os.PathLike[str]) -> str:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     figures = {}
     for key, chart in findings.charts.items():
-        figures[f"{findings.name}_{key}.svg"] = key
+        figures[f"{findings.name}_{key}.svg"] = findings.captions.get(key, key)
         files.write_text(folder / "figures" / f"{findings.name}_{key}.svg", report.svg_file(chart))
     for key, picture in findings.pictures.items():
-        figures[f"{findings.name}_{key}.jpg"] = key
+        figures[f"{findings.name}_{key}.jpg"] = findings.captions.get(key, key)
         report.write_jpeg(folder / "figures" / f"{findings.name}_{key}.jpg", picture)
     record = {
         "name": findings.name,
         "title": findings.title,
         "command": findings.command,
+        "load": findings.load,
         "tables": [dataclasses.asdict(table) for table in findings.tables],
         "numbers": findings.numbers,
         "pictures": figures,

@@ -18,12 +18,25 @@ Problem = TypeVar("Problem")
 
 
 def photographs(folder: str | os.PathLike[str], gray: bool = True) -> dict[str, np.ndarray]:
-    """The photographs of a folder by name, float32 [H, W, 1 or 3]: their luma, or as they are."""
-    found = {}
+    """The photographs of a folder, float32 [H, W, 1 or 3]: their luma, or as they are.
+
+    By name: the path below the folder without its suffix, of subfolders joined by "_".
+
+    Raises:
+      ValueError: two files of one name.
+    """
+    paths: dict[str, pathlib.Path] = {}
     for path in image_io.find_images(pathlib.Path(folder)):
+        name = "_".join(path.relative_to(folder).with_suffix("").parts)
+        if name in paths:
+            raise ValueError(f"images: expected one file of each name, got {paths[name]} and {path}")
+        paths[name] = path
+
+    def read(path: pathlib.Path) -> np.ndarray:
         pixels = image_io.read_image(path).pixels
-        found[path.stem] = image_io.luma(pixels) if gray else pixels
-    return found
+        return image_io.luma(pixels) if gray else pixels
+
+    return {name: read(path) for name, path in paths.items()}
 
 
 def mean_scores(

@@ -38,8 +38,10 @@ def agreement(mask: np.ndarray, other: np.ndarray) -> float:
     return float(max(worse(mask, other), worse(mask, ~other)))
 
 
-def _stretched(pixels: np.ndarray) -> np.ndarray:
+def _stretched(name: str, pixels: np.ndarray) -> np.ndarray:
     """To [0, 1], as scikit-image does by itself."""
+    if not np.ptp(pixels):
+        raise ValueError(f"images: expected more than one value in each, got {pixels.flat[0]:g} everywhere in {name}")
     return (pixels - pixels.min()) / (pixels.max() - pixels.min())
 
 
@@ -81,7 +83,8 @@ def _times(grays: dict[str, np.ndarray], loaded: dict[str, models.EvolutionModel
 
 
 def _picture(name: str, f: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
-    return report.side_by_side([report.outlined(f, mask) for mask in masks.values()], list(masks), columns=2)
+    titles = [method.replace("`", "") for method in masks]
+    return report.side_by_side([report.outlined(f, mask) for mask in masks.values()], titles, columns=2)
 
 
 def compare(images: str | os.PathLike[str]) -> Findings:
@@ -95,7 +98,7 @@ def compare(images: str | os.PathLike[str]) -> Findings:
     agreeing, colourful, pictures = [], [], {}
     grays: dict[str, np.ndarray] = {}
     for name, pixels in photographs(images, gray=False).items():
-        f = _stretched(pixels if np.ptp(pixels, axis=-1).any() else pixels[..., :1])
+        f = _stretched(name, pixels if np.ptp(pixels, axis=-1).any() else pixels[..., :1])
         found = {
             method: segment.segment(tf.constant(f[np.newaxis]), model=model, settings=SETTINGS)
             for method, model in loaded.items()
@@ -121,7 +124,7 @@ def compare(images: str | os.PathLike[str]) -> Findings:
             f"of the phase for which it is worse, after {ITERATIONS} iterations from the same checkerboard. The "
             "reference solver is the same scheme in float32; BLADE takes the paper's mu = 0.04. Where the two "
             "populations of gray are clear, all agree. cell has none: with BLADE it ends in other regions altogether, "
-            "still moving, and no method's are the right ones.",
+            "still moving, and no method finds the right regions.",
             ["image", *METHODS],
             agreeing,
         ),

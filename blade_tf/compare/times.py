@@ -54,7 +54,7 @@ def compare(images: str | os.PathLike[str]) -> Findings:
       images: the folder.
     """
     name, image = next(iter(photographs(images, gray=False).items()))
-    load, rows = os.getloadavg()[0], []
+    rows = []
     for (application, call), function in tqdm.tqdm(_calls(image[np.newaxis]).items(), desc="times", unit="call"):
         clock, processor = [], []
         for _ in range(1 + CALLS):
@@ -66,9 +66,9 @@ def compare(images: str | os.PathLike[str]) -> Findings:
         rows.append([application, call, *(f"{value:.2f}" for value in seconds)])
     height, width, channels = image.shape
     text = (
-        f"`{name}`, {width} x {height}, {channels} channels, on {os.cpu_count()} processors with a load of {load:.1f} "
-        f"before. The first call builds the graph; then the median of {CALLS}: by the clock, and the processor's "
-        "seconds of all threads together, which say more where other work goes on."
+        f"`{name}`, {width} x {height}, {channels} channels, on {os.cpu_count()} processors. The first "
+        f"call builds the graph; then the median of {CALLS}: by the clock, and the processor's seconds of all threads "
+        "together, which say more where other work goes on."
     )
-    command = "blade-compare --application=times --images=FOLDER --output=FOLDER"
+    command = "blade_tf.compare.times.compare(FOLDER)"
     return Findings("times", "How long the applications take", command, [Table("Time", text, COLUMNS, rows)])

@@ -36,7 +36,14 @@ CROP = 8
 BEST_MODEL = "ced"
 PHOTOGRAPH = "kodim14"  # the paper's; the first of others
 CUT_AT, WINDOW = (200, 300), (160, 240)
-PICTURED = ("bicubic, a = -0.5 (Pillow's)", "Lanczos-3", "eq 4.6, the paper's TV flow", "eq 4.7, default")
+PICTURED = (
+    "Lanczos-3",
+    "iterated back-projection, tuned",
+    "eq 4.6, the paper's TV flow",
+    "eq 4.6, tuned",
+    "eq 4.7, default",
+)
+ALSO_PICTURED = "bicubic, a = -0.5 (Pillow's)"  # where there are no stages
 
 Method = Callable[[np.ndarray], np.ndarray]
 
@@ -78,7 +85,7 @@ PROBLEMS = (
     ),
     Problem("x4, PSF 0.4 low-resolution px", upscale.gaussian(4, 1.6), Tuned(16, 40, 1.5, 40), "x4"),
     Problem("x3, PSF 0.4 low-resolution px", upscale.gaussian(3, 1.2), Tuned(16, 40, 1.5, 40), None, "upscale_x3"),
-    Problem("x2, PSF 0.4 low-resolution px", upscale.gaussian(2, 0.8), Tuned(16, 40, 1.5, 40), None, "upscale_x2"),
+    Problem("x2, PSF 0.4 low-resolution px", upscale.gaussian(2, 0.8), Tuned(16, 40, 1.5, 40), "x2", "upscale_x2"),
 )
 # What `tune` chooses from.
 BACK_PROJECTIONS = (0, 1, 2, 4, 8, 16)
@@ -178,7 +185,7 @@ def _table(problem: Problem, scores: Mapping[str, np.ndarray]) -> Table:
 
 
 def _picture(image: np.ndarray, problem: Problem) -> np.ndarray:
-    """A part of a photograph [H, W, 1] by the methods of `PICTURED`, beside what they were given."""
+    """A part of a photograph [H, W, 1] by the methods of `PICTURED`, and by the problem's stages, beside the input."""
     upscaled = methods(problem)
     f, u = _degraded(image, problem.sampling)
     factor = problem.sampling.factor
@@ -186,10 +193,10 @@ def _picture(image: np.ndarray, problem: Problem) -> np.ndarray:
     shown = {
         "truth": u,
         "input": f.repeat(factor, axis=0).repeat(factor, axis=1),
-        **{name: upscaled[name](f) for name in PICTURED},
+        **{name: upscaled[name](f) for name in (*PICTURED, problem.stages or ALSO_PICTURED)},
     }
     parts = [pixels[top : top + WINDOW[0], left : left + WINDOW[1]] for pixels in shown.values()]
-    return report.side_by_side(parts, list(shown))
+    return report.side_by_side(parts, list(shown), columns=4, scale=2)
 
 
 def times() -> Table:
@@ -242,6 +249,13 @@ def compare(images: str | os.PathLike[str]) -> Findings:
         tables.append(_table(problem, scores))
         numbers[problem.title] = {name: dict(zip(found, score.tolist(), strict=True)) for name, score in scores.items()}
     shown = found.get(PHOTOGRAPH, next(iter(found.values())))
-    pictures = {problem.name: _picture(shown, problem) for problem in PROBLEMS if problem.name}
-    command = "blade-compare --application=upscale --images=FOLDER --output=FOLDER"
-    return Findings("upscale", "Upscaling", command, [*tables, times()], numbers, pictures, uses=uses())
+    pictured = [problem for problem in PROBLEMS if problem.name]
+    pictures = {str(problem.name): _picture(shown, problem) for problem in pictured}
+    captions = {
+        str(problem.name): f"{problem.title}: a part of a photograph, the input's pixels, and what the methods make of "
+        "them."
+        for problem in pictured
+    }
+    command = "blade_tf.compare.upscale.compare(FOLDER)"
+    tables.append(times())
+    return Findings("upscale", "Upscaling", command, tables, numbers, pictures, uses=uses(), captions=captions)

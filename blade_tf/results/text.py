@@ -39,6 +39,14 @@ PAPER = {
     "ced": (35.54, 0.9663),
     "cahn_hilliard": (12.92, 0.7737),
 }
+BANKS = (
+    "How banks are drawn: each tile is one entry. Orientations follow one another along the columns, strength, then "
+    "coherence, then intensity down the rows; where a bank has fewer orientations than other bins it is the other way "
+    "round, one row for each orientation. Filters: a square is a tap, red positive, white 0, blue negative, relative "
+    "to the filter's largest magnitude. Pairs: a dot is a pixel, and a line joins two that exchange intensity, the "
+    "darker red the larger their conductance is, relative to the tile's largest. Of pairs and fluxes, those at faces "
+    "between neighbours along x are shown."
+)
 PROVED = "†"
 LEGEND = (
     f"Mean PSNR in dB / mean SSIM against the reference; the nearest in bold. {PROVED}: the maximum principle is "
@@ -221,7 +229,7 @@ def _colour(results: Results) -> list[str]:
         "structure tensors. PSNR in dB over all channels / mean SSIM.",
         markdown_table(["model", "doing nothing", *colour.WAYS.values()], lines),
         "The best model of each equation, with the way that is best for it:",
-        "![input, reference and BLADE](figures/colour.jpg)",
+        "![The input, the reference and BLADE, in colour.](figures/colour.jpg)",
     ]
 
 
@@ -238,7 +246,8 @@ def _equation(equation: str, group: Models, results: Results) -> list[str]:
             for name, psnr in convergence.items()
         ),
         *(verdicts.against_limit(found, group) for key, found in results["limits"].items() if key == equation),
-        f"![reference, BLADE, input, 10 x difference](figures/{equation}_states.jpg)",
+        f"![The reference, BLADE, the input, and ten times the difference of the former two.]"
+        f"(figures/{equation}_states.jpg)",
         "### Long runs",
         long_runs(group),
         *seeds(results, list(group)),
@@ -248,12 +257,17 @@ def _equation(equation: str, group: Models, results: Results) -> list[str]:
         f"The reference takes {found['reference_milliseconds']:.0f} ms on its own grid; doing nothing reaches "
         f"{found['identity']:.2f} dB, and what is no better is not timed. `tuned`: parameters and stopping time that "
         "were best on the validation photographs with that number of steps.",
-        f"![error against time](figures/{equation}_work_precision.svg)" if work_precision.curves(found) else "",
+        f"![Error against time for each method.](figures/{equation}_work_precision.svg)"
+        if work_precision.curves(found)
+        else "",
         verdicts.error_and_time(found),
         _work_precision(found),
         "### Banks",
     ]
-    parts += [f"`{name}` ({model['form']}):\n\n![bank](figures/{name}_bank.png)" for name, model in group.items()]
+    parts += [
+        f"`{name}` ({model['form']}):\n\n![The trained bank of {name}.](figures/{name}_bank.png)"
+        for name, model in group.items()
+    ]
     return [part for part in parts if part]
 
 
@@ -269,6 +283,7 @@ def document(results: Results) -> str:
         summary(results),
         f"Measured on: {machine['processor']}, {machine['processors']} processors, TensorFlow {machine['tensorflow']}, "
         f"{native}.",
+        BANKS,
     ]
     for equation, group in _groups(results).items():
         parts += _equation(equation, group, results)

@@ -25,6 +25,10 @@ def _check(config: ml_collections.ConfigDict) -> None:
     resampling.check(config)
     if config.model.selection.soft:
         raise ValueError(f"model.selection.soft: expected none for resampling, got {config.model.selection.soft!r}")
+    if config.camera.shifts <= config.model.order:
+        raise ValueError(
+            f"camera.shifts: expected more than model.order = {config.model.order}, got {config.camera.shifts}"
+        )
     if config.train.crop <= 2 * BORDER:
         raise ValueError(f"train.crop: expected more than {2 * BORDER}, got {config.train.crop}")
     # What else it refuses, with numbers in place of the data's quantiles.

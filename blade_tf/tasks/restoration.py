@@ -153,6 +153,9 @@ def _start(data: records.RecordReader, config: ml_collections.ConfigDict) -> Sta
         for example in tqdm.tqdm(found, desc=f"least squares, stage {k + 1}"):
             chosen = model.selections[k](tf.constant(example.state)).numpy().ravel()
             equations.add(example, _features(example, bases, footprints).reshape(len(chosen), -1), chosen)
+        for knot, counts in zip(knots, equations.counts, strict=False):
+            if not counts.any():
+                raise ValueError(f"model.knots: expected examples of blurs near each knot, got none near {knot:g} px")
         fitted, whitening = equations.solve(config.train.ridge), equations.whitening(config.train.whitening_ridge)
         start = 0
         for name, basis in zip(names, bases, strict=True):

@@ -65,17 +65,18 @@ std::vector<float> Relaxation(double acceleration, int64_t sweeps) {
 
 std::string ValidateAlign(const AlignParameters& p) {
   std::ostringstream message;
-  const auto in = [&](const char* name, double value, double low, double high) {
+  // In float, as what is given is rounded to it.
+  const auto in = [&](const char* name, float value, float low, float high) {
     if (message.str().empty() && !(value >= low && value <= high))
       message << name << ": expected a number in [" << low << ", " << high << "], got " << value;
   };
-  constexpr double kTiny = 1e-12, kGreat = 1e12;
-  in("smoothness", p.smoothness, kTiny, kGreat);
-  in("robust", p.robust, kTiny, kGreat);
+  constexpr float kGreat = 1e12f;
+  in("smoothness", p.smoothness, 1e-7f, kGreat);
+  in("robust", p.robust, 1e-6f, kGreat);
   in("bias", p.bias, 0, kGreat);
-  in("radius", static_cast<double>(p.radius), 0, kRingPad);
-  in("tile", static_cast<double>(p.tile), 1, 2 * kRingPad);
-  in("sweeps", static_cast<double>(p.sweeps), 1, 1000);
+  in("radius", static_cast<float>(p.radius), 0, kRingPad);
+  in("tile", static_cast<float>(p.tile), 1, 2 * kRingPad);
+  in("sweeps", static_cast<float>(p.sweeps), 1, 1000);
   in("acceleration", p.acceleration, 0, 1);
   in("largest", p.largest, 0, kGreat);
   if (message.str().empty() && p.tile % 2 == 0) message << "tile: expected an odd number, got " << p.tile;

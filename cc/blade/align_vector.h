@@ -104,16 +104,15 @@ BLADE_TARGET void SystemLoop(const float* __restrict above2, const float* __rest
     const float at_x = static_cast<float>(x) + u[x], at_y = row + v[x];
     const bool inside = (at_x >= 0.0f) & (at_x <= last_x) & (at_y >= 0.0f) & (at_y <= last_y);
     const float d = warped[x] - reference[x], outlier = d / robust;
-    const float k = (inside ? 1.0f : 0.0f) / (1.0f + outlier * outlier), kd = d * k;
+    const float k = (inside ? 1.0f : 0.0f) / (1.0f + outlier * outlier);
     const float jxx = k * gx * gx, jxy = k * gx * gy, jyy = k * gy * gy;
-    const float right_x = jxx * u[x] + jxy * v[x] - gx * kd, right_y = jxy * u[x] + jyy * v[x] - gy * kd;
-    const float xx = jxx + sides, yy = jyy + sides, inverse = 1.0f / (xx * yy - jxy * jxy);
-    const float own_x = yy * inverse, own_y = xx * inverse, other = -(jxy * inverse);
-    s0[x] = own_x * right_x + other * right_y;
-    s1[x] = other * right_x + own_y * right_y;
-    s2[x] = smoothness * own_x;
-    s3[x] = smoothness * own_y;
-    s4[x] = smoothness * other;
+    // Not by the determinant: of a matrix of rank one and a little more it is lost in rounding.
+    const float inverse = 1.0f / (jxx + jyy + sides), along = k * (gx * u[x] + gy * v[x] - d) * inverse;
+    s0[x] = gx * along;
+    s1[x] = gy * along;
+    s2[x] = 0.25f * (jyy + sides) * inverse;
+    s3[x] = 0.25f * (jxx + sides) * inverse;
+    s4[x] = -0.25f * jxy * inverse;
   }
 }
 

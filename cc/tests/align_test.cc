@@ -179,6 +179,34 @@ TEST_P(AlignTest, SystemsAreThoseOfTheirDefinition) {
   }
 }
 
+// Squared gradients up to 1e11 times the smoothness, where a float's determinant would be lost in rounding.
+TEST_P(AlignTest, SystemsKeepTheirPrecision) {
+  const PlaneShape shape = {1, 12, 21};
+  const Plane reference = Random(shape.pixels(), 0, 255), moving = reference, extended = Extend(shape, moving);
+  Plane flow(2 * reference.size(), 0.0f), s(kAlignPlanes * reference.size());
+  AlignParameters parameters = kParameters;
+  parameters.smoothness = 1e-7f;
+  SystemRows(shape, parameters, GetParam(), reference.data(), extended.data(), flow.data(), 0, shape.rows(), s.data());
+  for (int64_t y = 0; y < shape.h; ++y) {
+    for (int64_t x = 0; x < shape.w; ++x) {
+      const size_t at = At(shape, y, x);
+      const auto value = [&](int64_t dy, int64_t dx) {
+        return double{reference[At(shape, std::clamp<int64_t>(y + dy, 0, shape.h - 1),
+                                   std::clamp<int64_t>(x + dx, 0, shape.w - 1))]};
+      };
+      const double gx = (8 * (value(0, 1) - value(0, -1)) - value(0, 2) + value(0, -2)) / 12;
+      const double gy = (8 * (value(1, 0) - value(-1, 0)) - value(2, 0) + value(-2, 0)) / 12;
+      const double sides = 4 * double{parameters.smoothness}, xx = gx * gx + sides, yy = gy * gy + sides;
+      const double det = sides * (gx * gx + yy);
+      EXPECT_EQ(s[at], 0.0f);
+      EXPECT_EQ(s[reference.size() + at], 0.0f);
+      EXPECT_NEAR(s[2 * reference.size() + at], sides / 4 * yy / det, 1e-5);
+      EXPECT_NEAR(s[3 * reference.size() + at], sides / 4 * xx / det, 1e-5);
+      EXPECT_NEAR(s[4 * reference.size() + at], -sides / 4 * gx * gy / det, 1e-5);
+    }
+  }
+}
+
 TEST_P(AlignTest, ManySweepsSolveTheSystem) {
   const PlaneShape shape = {1, 14, 21};
   const Plane reference = Random(shape.pixels(), 0.4f, 0.6f), moving = Random(shape.pixels(), 0.4f, 0.6f);
@@ -267,6 +295,10 @@ TEST(ValidateAlignTest, NamesWhatIsWrong) {
   EXPECT_EQ(error([](AlignParameters* p) { p->acceleration = 1.5f; }),
             "acceleration: expected a number in [0, 1], got 1.5");
   EXPECT_EQ(error([](AlignParameters* p) { p->largest = -1; }).substr(0, 9), "largest: ");
+  // Bounds are allowed as floats.
+  const AlignParameters least = {1e-7f, 1e-6f, 0, 0, 1, 1, 0, 0}, most = {1e12f, 1e12f, 1e12f, 16, 31, 1000, 1, 1e12f};
+  EXPECT_EQ(ValidateAlign(least), "");
+  EXPECT_EQ(ValidateAlign(most), "");
 }
 
 }  // namespace
