@@ -42,6 +42,7 @@ FLAGS = {
             "shift",
             "flow",
             "align",
+            "write_flow",
             "model",
             "fill",
             "[no]beside",

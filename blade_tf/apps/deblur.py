@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import arguments, colour, models, operators, ops
+from blade_tf import arguments, colour, convolution, models, operators, ops
 from blade_tf import export as export_lib
 from blade_tf.apps import kernels
 from blade_tf.apps.noise import check_level, estimate_noise, levels, noise_level
