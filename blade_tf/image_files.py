@@ -73,7 +73,7 @@ def _reason(error: Exception) -> str:
     """What TensorFlow's errors say of their cause, without where they come from."""
     if not isinstance(error, tf.errors.OpError):
         return str(error)
-    asserted = re.search(r"assertion failed: \[([^\]]*)\]", error.message)
+    asserted = re.search(r"assertion failed: \[(.*?)\](?: \[[^\]]*\])*\s*$", error.message, re.MULTILINE)
     return asserted[1] if asserted else error.message.strip().splitlines()[-1].strip()
 
 

@@ -27,16 +27,20 @@ def import_tensorflow() -> None:
     """Imports TensorFlow; what that writes to stderr appears at once, without oneDNN's notice.
 
     A process between the two reads along, so that nothing is lost where the import ends this one. Where there is no
-    such process to be had (no fork, or stderr is closed), nothing is left out.
+    such process to be had (no fork, no more processes, or stderr is closed), nothing is left out.
     """
     if "tensorflow" in sys.modules or not hasattr(os, "fork"):
         return
+    opened: list[int] = []
     try:
-        stderr = os.dup(2)
+        opened.append(os.dup(2))
+        opened.extend(os.pipe())
+        reader = os.fork()
     except OSError:
+        for descriptor in opened:
+            os.close(descriptor)
         return
-    end, start = os.pipe()
-    reader = os.fork()
+    stderr, end, start = opened
     if reader == 0:
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -53,4 +57,5 @@ def import_tensorflow() -> None:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
-        os.waitpid(reader, 0)
+        with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored nobody is left to wait for
+            os.waitpid(reader, 0)

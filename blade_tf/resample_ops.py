@@ -52,6 +52,13 @@ def _stock(
     constant: bool,
     fill: float,
 ) -> tf.Tensor:
+    image, displacement = tf.ensure_shape(image, [None] * 4), tf.ensure_shape(displacement, [None, None, None, 2])
+    monomials = powers(order, constant)
+    if order < 1 or filters.shape[0] not in (None, len(monomials)):
+        raise ValueError(
+            f"filters: expected [M, K, R, S] of M = {len(monomials)} monomials of an order of at least 1, got "
+            f"{filters.shape}, order {order}"
+        )
     vx, vy = displacement[..., 0], displacement[..., 1]
     known = (tf.abs(vx) <= UNKNOWN) & (tf.abs(vy) <= UNKNOWN)
     (x, dx), (y, dy) = (_along(tf.where(known, part, tf.zeros_like(part)), axis) for part, axis in ((vx, 2), (vy, 1)))
@@ -69,7 +76,7 @@ def _stock(
         return tf.reshape(tf.gather(flat, index, batch_dims=1), [n, h, w, c])
 
     total = at_source(image)
-    for k, (i, j) in enumerate(powers(order, constant).values()):
+    for k, (i, j) in enumerate(monomials.values()):
         total += px[i] * py[j] * at_source(ops.blade_filter(seen, filters[k], selection))
     return tf.where(known[..., tf.newaxis], total, tf.constant(fill, image.dtype))
 

@@ -32,6 +32,17 @@ if __name__ == "__main__":
     print(sorted(parallel.run(abs, [(-1,), (2,)], workers=2)))
 """
 
+NO_FORK = """
+import os
+def fork():
+    raise OSError("no more processes")
+os.fork = fork
+try:
+    import blade_tf
+except ImportError as error:
+    print(repr(error))
+"""
+
 
 def run(*arguments, folder="", shell='exec "$@"', **environment):
     """A fresh Python, whose stderr is returned."""
@@ -83,3 +94,18 @@ def test_what_cannot_be_written_changes_nothing(tmp_path):
     script.write_text("try:\n    import blade_tf\nexcept Exception as error:\n    print(repr(error))\n")
     ended = run(script, folder=tmp_path, shell='exec "$@" 2>/dev/full', BLADE_TF_QUIET="1")
     assert ended.stdout == "ImportError('libtensorflow is missing')\n"
+
+
+def test_a_program_starts_where_ended_processes_are_ignored():
+    ended = run("-m", "blade_tf.cli.apply", "--help", shell='trap "" CHLD; exec "$@"')
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "--model" in ended.stdout
+
+
+def test_a_program_starts_where_no_process_can_be_made(tmp_path):
+    (tmp_path / "tensorflow.py").write_text(BROKEN)
+    script = tmp_path / "script.py"
+    script.write_text(NO_FORK)
+    ended = run(script, folder=tmp_path, BLADE_TF_QUIET="1")
+    assert ended.stdout == "ImportError('libtensorflow is missing')\n"
+    assert NOTICE in ended.stderr

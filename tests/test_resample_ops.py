@@ -143,6 +143,13 @@ def test_other_shapes_are_refused(change, message):
         blade_resample(**given, order=2)
 
 
+@pytest.mark.parametrize(("filters", "order"), [(np.s_[1:], 2), (np.s_[:0], 0)])
+def test_filters_of_other_monomials_are_refused_by_stock_operations_too(filters, order):
+    image, seen, banks, selection, v = case()
+    with ops.implementation("stock"), pytest.raises(ValueError, match=r"filters: expected \[M, K, R, S\] of M = "):
+        blade_resample(image, seen, banks[filters], selection, v, order)
+
+
 @needs_native
 @pytest.mark.parametrize("index", ["int32", "uint8"])
 def test_a_selection_out_of_range_is_refused(index):

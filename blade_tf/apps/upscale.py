@@ -132,7 +132,7 @@ class Upscaler:
 
     Raises:
       ValueError: for an unknown model or way, a model of something else than an equation, or no weight where the
-        sampling's `condition` is below 1e-4 (Gaussians from 0.75 low-resolution px on), as eq 4.7 then makes noise of
+        sampling's `condition` is below 1e-4 (Gaussians from 0.74 low-resolution px on), as eq 4.7 then makes noise of
         what 8 bits round away; when it is applied, as `upscale`.
     """
 

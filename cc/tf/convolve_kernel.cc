@@ -8,6 +8,7 @@
 namespace blade_tf {
 namespace {
 
+constexpr int64_t kMost = int64_t{1} << 31;  // of a factor: products with sides stay in int64
 constexpr Argument kKernel = {"kernel", "[R, S] with R and S of at least 1", 2};
 
 template <typename T>
@@ -23,7 +24,7 @@ class ConvolveKernel : public BladeKernel {
     OP_REQUIRES(context, factors.size() == 2 && offsets.size() == 2,
                 absl::InvalidArgumentError("factors, offsets: expected two numbers each"));
     for (size_t i : {0, 1}) {
-      OP_REQUIRES(context, factors[i] >= 1 && offsets[i] >= 0 && offsets[i] < factors[i],
+      OP_REQUIRES(context, factors[i] >= 1 && factors[i] < kMost && offsets[i] >= 0 && offsets[i] < factors[i],
                   absl::InvalidArgumentError(absl::StrCat("offsets: expected numbers in [0, factor), got ", offsets[i],
                                                           " for the factor ", factors[i])));
     }
