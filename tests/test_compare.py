@@ -11,18 +11,18 @@ def findings():
     rows = [["ours", np.float64(30.126), 0.8], ["theirs", 29.0, None]]
     table = compare.Table("Blur", "On two photographs.", ["method", "PSNR", "SSIM"], rows)
     picture = np.full((8, 9, 3), 128, np.uint8)
-    return compare.Findings("deblur", "Deblurring", "blade-compare --x", [table], {"seconds": 1.5}, {"result": picture})
+    return compare.Findings("deblur", "Deblurring", [table], {"seconds": 1.5}, {"result": picture})
 
 
 def test_findings_are_written_as_page_numbers_and_pictures(tmp_path):
-    text = compare.write(findings(), tmp_path)
+    text = compare.write(findings(), tmp_path, "blade-compare --x", 1.25)
     assert (tmp_path / "deblur.md").read_text() == text
     record = json.loads((tmp_path / "deblur.json").read_text())
     assert record["numbers"] == {"seconds": 1.5}
     assert compare.document(record) == text
     for line in (
         "# Deblurring",
-        "Written by `blade-compare --x`.",
+        "Written by `blade-compare --x`. The machine's load was 1.2 before.",
         "## Blur",
         "| method | PSNR | SSIM |",
         "| --- | ---: | ---: |",

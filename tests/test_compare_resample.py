@@ -88,7 +88,7 @@ def test_the_comparison_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "LENGTHS", (0.1, 0.5))
     monkeypatch.setattr(comparison, "_times", lambda: [["resample", "1", "1.0"]])
     found = comparison.compare(folder)
-    text = compare.write(found, tmp_path / "results")
+    text = compare.write(found, tmp_path / "results", "blade-compare --x")
     for title in ("Sub-pixel translations", "The same with noise of 3/255", "By the length", "Warps by smooth", "Time"):
         assert f"## {title}" in text
     assert "`resample` is" in text

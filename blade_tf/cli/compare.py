@@ -8,7 +8,6 @@ installed (`pip install '.[bench]'`), OpenCV.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import os
 import pathlib
@@ -43,8 +42,7 @@ def _command() -> str:
 def _run() -> None:
     module = importlib.import_module(f"blade_tf.compare.{_APPLICATION.value}")
     load = os.getloadavg()[0]
-    findings = dataclasses.replace(module.compare(_IMAGES.value), command=_command(), load=load)
-    print(compare.write(findings, _OUTPUT.value), end="")
+    print(compare.write(module.compare(_IMAGES.value), _OUTPUT.value, _command(), load), end="")
 
 
 def main() -> None:

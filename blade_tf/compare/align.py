@@ -228,7 +228,6 @@ def compare(images: str | os.PathLike[str]) -> Findings:
         ["method", *(folder.name for folder in folders), "mean", "ms", "time"],
         rows,
     )
-    command = "blade_tf.compare.align.compare(FOLDER)"
     tables = [table, burst.true_flow(folders)]
     for folder in folders:
         found = burst.burst(folder)
@@ -236,4 +235,4 @@ def compare(images: str | os.PathLike[str]) -> Findings:
             tables.append(found[0])
             pictures[f"{folder.name}_burst"] = found[1]
             captions[f"{folder.name}_burst"] = "Ten times the errors after two hops."
-    return Findings("align", "Alignment", command, tables, pictures=pictures, captions=captions)
+    return Findings("align", "Alignment", tables, pictures=pictures, captions=captions)

@@ -148,14 +148,13 @@ def compare(images: str | os.PathLike[str]) -> Findings:
         shown = {"photograph": truth, **{name: method(problem) for name, method in chosen.items()}}
         cut = [np.clip(picture[CROP], 0, 1).astype(np.float32) for picture in shown.values()]
         pictures[what] = report.side_by_side(cut, [name.replace("`", "") for name in shown], columns=3, scale=2)
-    command = "blade_tf.compare.deblur.compare(FOLDER)"
     captions = {
         "deblurred": f"A part of a photograph, the same blurred by {BLUR:g} px with noise of {255 * NOISE:g}/255, and "
         "what the methods make of it.",
         "inpainted": "A part of a photograph, the same with scratches, and what the methods fill in.",
     }
     uses = deblur_methods.STAGES
-    return Findings("deblur", "Restoration", command, tables, pictures=pictures, uses=uses, captions=captions)
+    return Findings("deblur", "Restoration", tables, pictures=pictures, uses=uses, captions=captions)
 
 
 def _pick(methods: Mapping[str, Method], parts: Sequence[str]) -> dict[str, Method]:

@@ -41,26 +41,22 @@ class Findings:
     Attributes:
       name: of the application, and of the files.
       title: of the page.
-      command: what gives these findings; `blade-compare` puts in how it was called.
       tables: in their order.
       numbers: further ones, plain JSON, for other programs.
       pictures: by what they show, uint8 [H, W, 3].
       charts: likewise, SVG as of `blade_tf.report.line_chart`.
       uses: the pretrained models whose cards these figures are for, each with what it is and how it is used, Markdown.
       captions: of pictures and charts, by their keys: a sentence on what they show; the key itself by default.
-      load: of the machine before, processes that run or wait, where it is known.
     """
 
     name: str
     title: str
-    command: str
     tables: Sequence[Table]
     numbers: dict[str, Any] = dataclasses.field(default_factory=dict)
     pictures: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     charts: dict[str, str] = dataclasses.field(default_factory=dict)
     uses: dict[str, str] = dataclasses.field(default_factory=dict)
     captions: dict[str, str] = dataclasses.field(default_factory=dict)
-    load: float | None = None
 
 
 def _section(table: dict[str, Any]) -> list[str]:
@@ -107,8 +103,15 @@ def document(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(findings: Findings, output: str | os.PathLike[str]) -> str:
-    """Writes NAME.json, NAME.md, figures/NAME_*.{svg,jpg} and cards/MODEL.md into a folder; returns the page's text."""
+def write(findings: Findings, output: str | os.PathLike[str], command: str, load: float | None = None) -> str:
+    """Writes NAME.json, NAME.md, figures/NAME_*.{svg,jpg} and cards/MODEL.md into a folder; returns the page's text.
+
+    Args:
+      findings: what was found.
+      output: the folder.
+      command: what gave these findings.
+      load: of the machine before, processes that ran or waited, where it is known.
+    """
     folder = pathlib.Path(output)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     figures = {}
@@ -121,8 +124,8 @@ def write(findings: Findings, output: str | os.PathLike[str]) -> str:
     record = {
         "name": findings.name,
         "title": findings.title,
-        "command": findings.command,
-        "load": findings.load,
+        "command": command,
+        "load": load,
         "tables": [dataclasses.asdict(table) for table in findings.tables],
         "numbers": findings.numbers,
         "pictures": figures,

@@ -291,7 +291,6 @@ def compare(images: str | os.PathLike[str]) -> Findings:
     return Findings(
         "resample",
         "Resampling at displaced positions",
-        "blade_tf.compare.resample.compare(FOLDER)",
         tables,
         {
             name: {method: value.tolist() for method, value in means.items()}

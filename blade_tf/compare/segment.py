@@ -147,5 +147,4 @@ def compare(images: str | os.PathLike[str]) -> Findings:
                 colourful,
             )
         )
-    command = "TF_NUM_INTRAOP_THREADS=1 blade-compare --application=segment --images=SEGMENTATION --output=results"
-    return Findings("segment", "Segmentation", command, tables, pictures=pictures)
+    return Findings("segment", "Segmentation", tables, pictures=pictures)

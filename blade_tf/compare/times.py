@@ -70,5 +70,4 @@ def compare(images: str | os.PathLike[str]) -> Findings:
         f"call builds the graph; then the median of {CALLS}: by the clock, and the processor's seconds of all threads "
         "together, which say more where other work goes on."
     )
-    command = "blade_tf.compare.times.compare(FOLDER)"
-    return Findings("times", "How long the applications take", command, [Table("Time", text, COLUMNS, rows)])
+    return Findings("times", "How long the applications take", [Table("Time", text, COLUMNS, rows)])

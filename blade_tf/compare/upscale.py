@@ -256,6 +256,5 @@ def compare(images: str | os.PathLike[str]) -> Findings:
         "them."
         for problem in pictured
     }
-    command = "blade_tf.compare.upscale.compare(FOLDER)"
     tables.append(times())
-    return Findings("upscale", "Upscaling", command, tables, numbers, pictures, uses=uses(), captions=captions)
+    return Findings("upscale", "Upscaling", tables, numbers, pictures, uses=uses(), captions=captions)
