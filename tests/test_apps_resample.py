@@ -310,6 +310,7 @@ def test_the_program_exports_and_resamples(program, tmp_path):
         (["--export={saved}", "--channels=2"], "channels: expected 1 or 3, got 2"),
         (["--input=a.png", "--output=b.png", "--portable"], "portable: expected none without --export, got True"),
         (["--input=a.png", "--output=b.png", "--channels=3"], "channels: expected none without --export, got 3"),
+        (["--input=a.png", "--output=b.png", "--shift=1,1", "--fill=1"], "fill: expected none without --flow, got 1.0"),
         (
             ["--input=a.png", "--output=b.png", "--shift=1,1", "--write_flow=f.flo"],
             "write_flow: expected none without --align, got 'f.flo'",

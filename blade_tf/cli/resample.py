@@ -90,7 +90,8 @@ def _run() -> None:
     if bool(_INPUT.value) != bool(_OUTPUT.value) or not (_INPUT.value or _EXPORT.value):
         raise ValueError("expected --input and --output, or --export, or all three")
     common.only_with("export", "portable", "channels")
-    common.only_with("input", "shift", "flow", "align", "fill", "beside")
+    common.only_with("input", "shift", "flow", "align", "beside")
+    common.only_with("flow", "fill")
     common.only_with("align", "write_flow")
     if _CHANNELS.value not in (1, colour.CHANNELS):
         raise ValueError(f"channels: expected 1 or {colour.CHANNELS}, got {_CHANNELS.value}")
