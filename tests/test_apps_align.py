@@ -308,7 +308,7 @@ def test_the_comparison_of_a_folder_of_scenes(tmp_path):
     skimage.io.imsave(scene / "frame10.png", photograph[100:180, 150:250])
     skimage.io.imsave(scene / "frame11.png", photograph[99:179, 152:252])
     flow_io.write_flow(scene / "flow10.flo", np.broadcast_to(np.float32([-2, 1]), (80, 100, 2)))
-    text = compare_lib.write(compare.compare(tmp_path / "scenes"), tmp_path / "results")
+    text = compare_lib.write(compare.compare(tmp_path / "scenes"), tmp_path / "results", "blade-compare --x")
     assert "| shifted |" in text
     assert (tmp_path / "results" / "figures" / "align_shifted.jpg").exists()
     with pytest.raises(ValueError, match="images: expected a folder of scenes"):
