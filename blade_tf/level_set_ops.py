@@ -86,13 +86,19 @@ def signed_distance(mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 
 def _heaviside(phi: tf.Tensor) -> tf.Tensor:
     """1/2 + arctan(phi) / pi to 3e-8 (Abramowitz and Stegun 4.4.49), which XLA computes in one pass with the rest."""
-    size = tf.abs(phi)
-    small = tf.minimum(size, tf.math.reciprocal_no_nan(size))
+    large = tf.abs(phi) > 1
+    small = tf.where(large, tf.math.reciprocal_no_nan(phi), phi)
     square, value = tf.square(small), tf.zeros_like(phi)
     for coefficient in ARCTAN:
         value = (value + coefficient) * square
     angle = (value + 1) * small
-    return 0.5 + tf.sign(phi) * tf.where(size > 1, math.pi / 2 - angle, angle) / math.pi
+    return 0.5 + tf.where(large, tf.sign(phi) * (math.pi / 2) - angle, angle) / math.pi
+
+
+def _root(square: tf.Tensor) -> tf.Tensor:
+    """The square root; its gradient is 0, not infinite, where it is 0."""
+    flat = square <= 0
+    return tf.where(flat, 0, tf.sqrt(tf.where(flat, 1, square)))
 
 
 def _sum(values: tf.Tensor) -> tf.Tensor:
@@ -103,7 +109,7 @@ def _sum(values: tf.Tensor) -> tf.Tensor:
 
 def _stock(phi: tf.Tensor, before: tf.Tensor, image: tf.Tensor) -> LevelSetSums:
     up, down, left, right = neighbours(phi)
-    length = tf.sqrt(tf.square(down - up) + tf.square(right - left)) / (2 * math.pi * (1 + tf.square(phi)))
+    length = _root(tf.square(down - up) + tf.square(right - left)) / (2 * math.pi * (1 + tf.square(phi)))
     inside, heaviside = tf.cast(phi > 0, phi.dtype), _heaviside(phi)
     part = heaviside[:, tf.newaxis] * image
     values = inside, heaviside, length, tf.square(phi - before), inside[:, tf.newaxis] * image, part, part * image
@@ -114,7 +120,7 @@ def level_set_sums(phi: tf.Tensor, before: tf.Tensor, image: tf.Tensor) -> Level
     """The sums of level sets and of their images.
 
     H is within 3e-8 of 1/2 + arctan / pi. Natively the same for any number of threads. The gradient, in stock
-    operations, takes where phi > 0 for given.
+    operations, takes where phi > 0 for given, and that of |grad phi| for 0 where phi is flat.
 
     Args:
       phi: float32 or float64 [N, H, W].
@@ -137,7 +143,7 @@ def _parted(sums: tf.Tensor, image: tf.Tensor) -> LevelSetSums:
 
 @tf.RegisterGradient("BladeLevelSetSums")
 def _gradient(op: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor]:
-    inputs = list(op.inputs)
+    inputs = [tf.identity(tensor) for tensor in op.inputs]  # phi may be `before` too: each has a part of the gradient
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         sums = _stock(*inputs)

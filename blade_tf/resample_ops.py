@@ -125,7 +125,8 @@ def blade_resample(
 
 @tf.RegisterGradient("BladeResample")
 def _gradient(op: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
-    image, seen, filters, selection, displacement = op.inputs
+    # `seen` may be the image: each has a part of the gradient then.
+    image, seen, filters, selection, displacement = (tf.identity(tensor) for tensor in op.inputs)
     inputs = [image, seen, filters, displacement]
     with tf.GradientTape() as tape:
         tape.watch(inputs)

@@ -81,9 +81,25 @@ def test_the_native_gradient_is_that_of_the_stock_operations():
 
 
 @IMPLEMENTATIONS
+@pytest.mark.parametrize("level", [0.0, 0.3, -1.0, 4.0])
+def test_the_gradient_of_a_flat_level_set_that_is_its_own_predecessor(implementation, level):
+    _, _, f = case("float64", (1, 5, 6))
+    phi = tf.fill([1, 5, 6], tf.constant(level, tf.float64))
+    with blade_tf.implementation(implementation), tf.GradientTape(persistent=True) as tape:
+        tape.watch(phi)
+        sums = level_set_sums(phi, phi, f)
+    slope = 1 / (np.pi * (1 + level**2))
+    np.testing.assert_allclose(tape.gradient(sums.area, phi), np.full([1, 5, 6], slope), rtol=1e-5)
+    np.testing.assert_allclose(tape.gradient(sums.weighted, phi), slope * np.sum(f, 1), rtol=1e-5)
+    np.testing.assert_array_equal(tape.gradient(sums.length, phi), 0)
+    np.testing.assert_array_equal(tape.gradient(sums.change, phi), 0)
+
+
+@IMPLEMENTATIONS
 def test_not_a_number_stays_one(implementation):
     phi, before, f = case("float32", (1, 3, 4))
     with blade_tf.implementation(implementation):
         found = level_set_sums(phi + np.nan, before, f)
     assert np.isnan(found.area).all()
+    assert np.isnan(found.length).all()
     assert np.isnan(found.weighted).all()

@@ -91,6 +91,23 @@ def test_gradients_are_those_of_stock(constant, size):
 
 
 @needs_native
+def test_the_gradient_of_an_image_that_is_its_own_coefficients():
+    image, _, filters, selection, v = case((1, 8, 11, 3))
+    upstream = tf.constant(np.random.default_rng(2).standard_normal(image.shape), tf.float32)
+
+    def gradient(apart):
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            output = blade_resample(image, tf.identity(image) if apart else image, filters, selection, v, 2, fill=0.0)
+        return tape.gradient(output, image, upstream)
+
+    expected, *found = gradient(True), *both(lambda: gradient(False))
+    assert np.abs(expected).max() > 1
+    for own in found:
+        np.testing.assert_allclose(own, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@needs_native
 def test_a_gradient_of_some_inputs_alone():
     given = case((1, 8, 11, 1))
     for k in (0, 1, 2, 4):
