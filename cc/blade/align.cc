@@ -84,7 +84,7 @@ std::string ValidateAlign(const AlignParameters& p) {
 }
 
 void HalveRows(const PlaneShape& shape, SimdLevel level, const float* image, int64_t begin, int64_t end, float* out) {
-  const AlignKernels& kernels = GetAlignKernels(level);
+  const AlignKernels& kernels = KernelsAt<AlignKernels>(level);
   const PlaneShape to = shape.halved();
   const Ring<float> across(1, 1, shape.w);
   ForEachImage(to, begin, end, [&](int64_t first, int64_t y0, int64_t y1) {
@@ -99,7 +99,7 @@ void HalveRows(const PlaneShape& shape, SimdLevel level, const float* image, int
 }
 
 void DoubleRows(const PlaneShape& shape, SimdLevel level, const float* flow, int64_t begin, int64_t end, float* out) {
-  const AlignKernels& kernels = GetAlignKernels(level);
+  const AlignKernels& kernels = KernelsAt<AlignKernels>(level);
   const PlaneShape from = shape.halved();
   const Ring<float> across(1, 1, from.w);
   ForEachImage(shape, begin, end, [&](int64_t first, int64_t y0, int64_t y1) {
@@ -151,7 +151,7 @@ class Warped {
 
 void MatchRows(const PlaneShape& shape, const AlignParameters& parameters, SimdLevel level, const float* reference,
                const float* moving, const float* flow, int64_t begin, int64_t end, float* out) {
-  const AlignKernels& kernels = GetAlignKernels(level);
+  const AlignKernels& kernels = KernelsAt<AlignKernels>(level);
   const Warped warped(shape, kernels, moving, flow);
   const std::vector<Place> places = Places(parameters.radius);
   const int64_t half = parameters.tile / 2, radius = parameters.radius, w = shape.w;
@@ -197,7 +197,7 @@ void MatchRows(const PlaneShape& shape, const AlignParameters& parameters, SimdL
 
 void SystemRows(const PlaneShape& shape, const AlignParameters& parameters, SimdLevel level, const float* reference,
                 const float* moving, const float* flow, int64_t begin, int64_t end, float* system) {
-  const AlignKernels& kernels = GetAlignKernels(level);
+  const AlignKernels& kernels = KernelsAt<AlignKernels>(level);
   const Warped warped(shape, kernels, moving, flow);
   constexpr int64_t kReach = 2;
   const int64_t w = shape.w;
@@ -224,7 +224,7 @@ void SystemRows(const PlaneShape& shape, const AlignParameters& parameters, Simd
 
 void SolveRows(const PlaneShape& shape, const AlignParameters& parameters, SimdLevel level, const float* system,
                const float* flow, int64_t begin, int64_t end, float* out) {
-  const AlignKernels& kernels = GetAlignKernels(level);
+  const AlignKernels& kernels = KernelsAt<AlignKernels>(level);
   const std::vector<float> omegas = Relaxation(parameters.acceleration, parameters.sweeps);
   const int64_t w = shape.w, plane = shape.pixels(), sweeps = parameters.sweeps;
   // Both parts after 0, 1, ... sweeps. Sweep k is a row above sweep k - 1, so that what it reads is still in the cache.
@@ -260,7 +260,7 @@ void SolveRows(const PlaneShape& shape, const AlignParameters& parameters, SimdL
 }
 
 void MedianRows(const PlaneShape& shape, SimdLevel level, const float* flow, int64_t begin, int64_t end, float* out) {
-  const AlignKernels& kernels = GetAlignKernels(level);
+  const AlignKernels& kernels = KernelsAt<AlignKernels>(level);
   constexpr int64_t kReach = 2;
   const Ring<float> row(1, 1, shape.w), along(2 * kReach + 1, 1, shape.w);
   ForEachImage(shape, begin, end, [&](int64_t first, int64_t y0, int64_t y1) {

@@ -6,7 +6,8 @@
 #include "cc/blade/align_vector.h"
 
 namespace blade {
-const AlignKernels kAvx512Align = kAlignKernels;
+template <>
+const AlignKernels KernelsOf<SimdLevel::kAvx512, AlignKernels>::kernels = kAlignKernels;
 }  // namespace blade
 
 #endif  // BLADE_X86

@@ -39,13 +39,6 @@ struct AlignKernels {
   void (*median)(const float* const* rows, int64_t n, float* out);
 };
 
-const AlignKernels& GetAlignKernels(SimdLevel level);
-
-extern const AlignKernels kPortableAlign;
-#ifdef BLADE_X86
-extern const AlignKernels kAvx2Align, kAvx512Align;
-#endif
-
 }  // namespace blade
 
 #endif  // BLADE_ALIGN_KERNELS_H_

@@ -3,15 +3,7 @@
 
 namespace blade {
 
-const AlignKernels kPortableAlign = kAlignKernels;
-
-const AlignKernels& GetAlignKernels(SimdLevel level) {
-#ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return kAvx512Align;
-  if (level == SimdLevel::kAvx2) return kAvx2Align;
-#endif
-  static_cast<void>(level);
-  return kPortableAlign;
-}
+template <>
+const AlignKernels KernelsOf<SimdLevel::kPortable, AlignKernels>::kernels = kAlignKernels;
 
 }  // namespace blade

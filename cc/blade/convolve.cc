@@ -97,7 +97,7 @@ void ConvolveRows(const ConvolveParameters& parameters, const ImageShape& shape,
   const int64_t c = shape.c, h = shape.h, w = shape.w;
   if (w * c == 0) return;
   const ScopedFlushSubnormals flush;
-  const ConvolveKernels<F>& kernels = GetConvolveKernels<F>(level);
+  const ConvolveKernels<F>& kernels = KernelsAt<ConvolveKernels<F>>(level);
   // Row i of `taps` is what a source row is correlated with, and it lies i - above rows below the output.
   const int64_t above = transposed ? (r - 1) / 2 : r / 2, before = s / 2, after = s - 1 - before;
   std::vector<F> taps(kernel, kernel + r * s);

@@ -12,8 +12,10 @@ constexpr int kVectorBytes = 32;
 #include "cc/blade/convolve_vector.h"
 
 namespace blade {
-const ConvolveKernels<float> kAvx2ConvolveFloat = kConvolveKernels<float>;
-const ConvolveKernels<double> kAvx2ConvolveDouble = kConvolveKernels<double>;
+template <>
+const ConvolveKernels<float> KernelsOf<SimdLevel::kAvx2, ConvolveKernels<float>>::kernels = kConvolveKernels<float>;
+template <>
+const ConvolveKernels<double> KernelsOf<SimdLevel::kAvx2, ConvolveKernels<double>>::kernels = kConvolveKernels<double>;
 }  // namespace blade
 
 #endif  // BLADE_X86

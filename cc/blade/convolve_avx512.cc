@@ -12,8 +12,11 @@ constexpr int kVectorBytes = 64;
 #include "cc/blade/convolve_vector.h"
 
 namespace blade {
-const ConvolveKernels<float> kAvx512ConvolveFloat = kConvolveKernels<float>;
-const ConvolveKernels<double> kAvx512ConvolveDouble = kConvolveKernels<double>;
+template <>
+const ConvolveKernels<float> KernelsOf<SimdLevel::kAvx512, ConvolveKernels<float>>::kernels = kConvolveKernels<float>;
+template <>
+const ConvolveKernels<double> KernelsOf<SimdLevel::kAvx512, ConvolveKernels<double>>::kernels =
+    kConvolveKernels<double>;
 }  // namespace blade
 
 #endif  // BLADE_X86

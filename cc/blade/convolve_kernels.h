@@ -14,16 +14,6 @@ struct ConvolveKernels {
                     F* out);
 };
 
-template <typename F>
-const ConvolveKernels<F>& GetConvolveKernels(SimdLevel level);
-
-extern const ConvolveKernels<float> kPortableConvolveFloat;
-extern const ConvolveKernels<double> kPortableConvolveDouble;
-#ifdef BLADE_X86
-extern const ConvolveKernels<float> kAvx2ConvolveFloat, kAvx512ConvolveFloat;
-extern const ConvolveKernels<double> kAvx2ConvolveDouble, kAvx512ConvolveDouble;
-#endif
-
 }  // namespace blade
 
 #endif  // BLADE_CONVOLVE_KERNELS_H_

@@ -9,27 +9,10 @@ constexpr int kVectorBytes = 16;
 
 namespace blade {
 
-const ConvolveKernels<float> kPortableConvolveFloat = kConvolveKernels<float>;
-const ConvolveKernels<double> kPortableConvolveDouble = kConvolveKernels<double>;
-
 template <>
-const ConvolveKernels<float>& GetConvolveKernels(SimdLevel level) {
-#ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return kAvx512ConvolveFloat;
-  if (level == SimdLevel::kAvx2) return kAvx2ConvolveFloat;
-#endif
-  static_cast<void>(level);
-  return kPortableConvolveFloat;
-}
-
+const ConvolveKernels<float> KernelsOf<SimdLevel::kPortable, ConvolveKernels<float>>::kernels = kConvolveKernels<float>;
 template <>
-const ConvolveKernels<double>& GetConvolveKernels(SimdLevel level) {
-#ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return kAvx512ConvolveDouble;
-  if (level == SimdLevel::kAvx2) return kAvx2ConvolveDouble;
-#endif
-  static_cast<void>(level);
-  return kPortableConvolveDouble;
-}
+const ConvolveKernels<double> KernelsOf<SimdLevel::kPortable, ConvolveKernels<double>>::kernels =
+    kConvolveKernels<double>;
 
 }  // namespace blade

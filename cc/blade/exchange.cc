@@ -87,7 +87,7 @@ std::vector<PairSide> SidesOf(const std::vector<Pair>& pairs) {
 template <typename F>
 void ExchangeLimitRows(const ExchangeShape& shape, const std::vector<Pair>& pairs, SimdLevel level,
                        const F* conductance, int64_t begin, int64_t end, F* limit) {
-  const ExchangeKernels<F>& kernels = GetExchangeKernels<F>(level);
+  const ExchangeKernels<F>& kernels = KernelsAt<ExchangeKernels<F>>(level);
   const std::vector<PairSide> sides = SidesOf(pairs);
   ForEachRow(shape, begin, end, [&](int64_t n, int64_t y) {
     F* out = Row(limit, shape, 1, n, 0, y);
@@ -103,7 +103,7 @@ void ExchangeLimitRows(const ExchangeShape& shape, const std::vector<Pair>& pair
 template <typename F>
 void ExchangeRows(const ExchangeShape& shape, const std::vector<Pair>& pairs, SimdLevel level, const F* image,
                   const F* conductance, const F* limit, int64_t begin, int64_t end, F* change) {
-  const ExchangeKernels<F>& kernels = GetExchangeKernels<F>(level);
+  const ExchangeKernels<F>& kernels = KernelsAt<ExchangeKernels<F>>(level);
   const std::vector<PairSide> sides = SidesOf(pairs);
   ForEachRow(shape, begin, end, [&](int64_t n, int64_t y) {
     const F* r = Row(limit, shape, 1, n, 0, y);
@@ -125,7 +125,7 @@ void ExchangeRows(const ExchangeShape& shape, const std::vector<Pair>& pairs, Si
 template <typename F>
 void ExchangeGradSumRows(const ExchangeShape& shape, const std::vector<Pair>& pairs, SimdLevel level, const F* image,
                          const F* conductance, const F* limit, const F* grad, int64_t begin, int64_t end, F* sum_grad) {
-  const ExchangeKernels<F>& kernels = GetExchangeKernels<F>(level);
+  const ExchangeKernels<F>& kernels = KernelsAt<ExchangeKernels<F>>(level);
   const std::vector<PairSide> sides = SidesOf(pairs);
   ForEachRow(shape, begin, end, [&](int64_t n, int64_t y) {
     const F* r = Row(limit, shape, 1, n, 0, y);
@@ -151,7 +151,7 @@ template <typename F>
 void ExchangeGradConductanceRows(const ExchangeShape& shape, const std::vector<Pair>& pairs, SimdLevel level,
                                  const F* image, const F* limit, const F* grad, const F* sum_grad, int64_t begin,
                                  int64_t end, F* conductance_grad) {
-  const ExchangeKernels<F>& kernels = GetExchangeKernels<F>(level);
+  const ExchangeKernels<F>& kernels = KernelsAt<ExchangeKernels<F>>(level);
   ForEachRow(shape, begin, end, [&](int64_t n, int64_t y) {
     for (int64_t plane = 0; plane < shape.planes; ++plane)
       std::fill_n(Row(conductance_grad, shape, shape.planes, n, plane, y), shape.w, F(0));

@@ -6,8 +6,10 @@
 #include "cc/blade/exchange_vector.h"
 
 namespace blade {
-const ExchangeKernels<float> kAvx2ExchangeFloat = kExchangeKernels<float>;
-const ExchangeKernels<double> kAvx2ExchangeDouble = kExchangeKernels<double>;
+template <>
+const ExchangeKernels<float> KernelsOf<SimdLevel::kAvx2, ExchangeKernels<float>>::kernels = kExchangeKernels<float>;
+template <>
+const ExchangeKernels<double> KernelsOf<SimdLevel::kAvx2, ExchangeKernels<double>>::kernels = kExchangeKernels<double>;
 }  // namespace blade
 
 #endif  // BLADE_X86

@@ -6,8 +6,11 @@
 #include "cc/blade/exchange_vector.h"
 
 namespace blade {
-const ExchangeKernels<float> kAvx512ExchangeFloat = kExchangeKernels<float>;
-const ExchangeKernels<double> kAvx512ExchangeDouble = kExchangeKernels<double>;
+template <>
+const ExchangeKernels<float> KernelsOf<SimdLevel::kAvx512, ExchangeKernels<float>>::kernels = kExchangeKernels<float>;
+template <>
+const ExchangeKernels<double> KernelsOf<SimdLevel::kAvx512, ExchangeKernels<double>>::kernels =
+    kExchangeKernels<double>;
 }  // namespace blade
 
 #endif  // BLADE_X86

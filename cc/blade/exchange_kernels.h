@@ -27,16 +27,6 @@ struct ExchangeKernels {
                            const F* partner_g, int64_t n, F* c_grad);
 };
 
-template <typename F>
-const ExchangeKernels<F>& GetExchangeKernels(SimdLevel level);
-
-extern const ExchangeKernels<float> kPortableExchangeFloat;
-extern const ExchangeKernels<double> kPortableExchangeDouble;
-#ifdef BLADE_X86
-extern const ExchangeKernels<float> kAvx2ExchangeFloat, kAvx512ExchangeFloat;
-extern const ExchangeKernels<double> kAvx2ExchangeDouble, kAvx512ExchangeDouble;
-#endif
-
 }  // namespace blade
 
 #endif  // BLADE_EXCHANGE_KERNELS_H_

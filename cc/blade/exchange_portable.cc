@@ -3,27 +3,10 @@
 
 namespace blade {
 
-const ExchangeKernels<float> kPortableExchangeFloat = kExchangeKernels<float>;
-const ExchangeKernels<double> kPortableExchangeDouble = kExchangeKernels<double>;
-
 template <>
-const ExchangeKernels<float>& GetExchangeKernels(SimdLevel level) {
-#ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return kAvx512ExchangeFloat;
-  if (level == SimdLevel::kAvx2) return kAvx2ExchangeFloat;
-#endif
-  static_cast<void>(level);
-  return kPortableExchangeFloat;
-}
-
+const ExchangeKernels<float> KernelsOf<SimdLevel::kPortable, ExchangeKernels<float>>::kernels = kExchangeKernels<float>;
 template <>
-const ExchangeKernels<double>& GetExchangeKernels(SimdLevel level) {
-#ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return kAvx512ExchangeDouble;
-  if (level == SimdLevel::kAvx2) return kAvx2ExchangeDouble;
-#endif
-  static_cast<void>(level);
-  return kPortableExchangeDouble;
-}
+const ExchangeKernels<double> KernelsOf<SimdLevel::kPortable, ExchangeKernels<double>>::kernels =
+    kExchangeKernels<double>;
 
 }  // namespace blade

@@ -123,9 +123,11 @@ BLADE_TARGET void FluxesOf(const FluxFaces<float>& faces, int64_t n, float* out)
 
 }  // namespace
 
-const FluxKernels<float> kAvx512FluxFloat = {
+template <>
+const FluxKernels<float> KernelsOf<SimdLevel::kAvx512, FluxKernels<float>>::kernels = {
     DoubleWell<float>, {FluxesByCase<0>, FluxesByCase<1>}, Parts<float>, Limit<float>, Update<float>};
-const FluxKernels<double> kAvx512FluxDouble = kFluxKernels<double>;
+template <>
+const FluxKernels<double> KernelsOf<SimdLevel::kAvx512, FluxKernels<double>>::kernels = kFluxKernels<double>;
 
 }  // namespace blade
 

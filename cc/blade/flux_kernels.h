@@ -58,16 +58,6 @@ struct FluxKernels {
                  F* out);
 };
 
-template <typename F>
-const FluxKernels<F>& GetFluxKernels(SimdLevel level);
-
-extern const FluxKernels<float> kPortableFluxFloat;
-extern const FluxKernels<double> kPortableFluxDouble;
-#ifdef BLADE_X86
-extern const FluxKernels<float> kAvx2FluxFloat, kAvx512FluxFloat;
-extern const FluxKernels<double> kAvx2FluxDouble, kAvx512FluxDouble;
-#endif
-
 }  // namespace blade
 
 #endif  // BLADE_FLUX_KERNELS_H_

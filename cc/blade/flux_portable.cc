@@ -9,27 +9,9 @@ constexpr int kVectorBytes = 16;
 
 namespace blade {
 
-const FluxKernels<float> kPortableFluxFloat = kFluxKernels<float>;
-const FluxKernels<double> kPortableFluxDouble = kFluxKernels<double>;
-
 template <>
-const FluxKernels<float>& GetFluxKernels(SimdLevel level) {
-#ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return kAvx512FluxFloat;
-  if (level == SimdLevel::kAvx2) return kAvx2FluxFloat;
-#endif
-  static_cast<void>(level);
-  return kPortableFluxFloat;
-}
-
+const FluxKernels<float> KernelsOf<SimdLevel::kPortable, FluxKernels<float>>::kernels = kFluxKernels<float>;
 template <>
-const FluxKernels<double>& GetFluxKernels(SimdLevel level) {
-#ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return kAvx512FluxDouble;
-  if (level == SimdLevel::kAvx2) return kAvx2FluxDouble;
-#endif
-  static_cast<void>(level);
-  return kPortableFluxDouble;
-}
+const FluxKernels<double> KernelsOf<SimdLevel::kPortable, FluxKernels<double>>::kernels = kFluxKernels<double>;
 
 }  // namespace blade

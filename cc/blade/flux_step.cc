@@ -29,7 +29,7 @@ class Stepper {
           const std::optional<FluxLimits<F>>& limits)
       : plan_(plan),
         bank_(bank),
-        kernels_(GetFluxKernels<F>(level)),
+        kernels_(KernelsAt<FluxKernels<F>>(level)),
         pack_(GetPairKernels<F>(level) != nullptr ? GetPairKernels<F>(level)->pack : Pack<F>),
         shape_(shape),
         limits_(limits),

@@ -13,7 +13,7 @@ void LevelSetRowSums(const LevelSetShape& shape, SimdLevel level, const F* phi, 
   const int64_t w = shape.w;
   if (w == 0) return std::fill(sums + begin * shape.sums(), sums + end * shape.sums(), 0.0);
   const ScopedFlushSubnormals flush;
-  const LevelSetKernels<F>& kernels = GetLevelSetKernels<F>(level);
+  const LevelSetKernels<F>& kernels = KernelsAt<LevelSetKernels<F>>(level);
   const Ring<F> extended(1, 1, w), heaviside(1, 1, w);
   F *here = extended.Row(0), *h = heaviside.Row(0);
   for (int64_t row = begin; row < end; ++row) {

@@ -12,8 +12,10 @@ constexpr int kVectorBytes = 32;
 #include "cc/blade/level_set_vector.h"
 
 namespace blade {
-const LevelSetKernels<float> kAvx2LevelSetFloat = kLevelSetKernels<float>;
-const LevelSetKernels<double> kAvx2LevelSetDouble = kLevelSetKernels<double>;
+template <>
+const LevelSetKernels<float> KernelsOf<SimdLevel::kAvx2, LevelSetKernels<float>>::kernels = kLevelSetKernels<float>;
+template <>
+const LevelSetKernels<double> KernelsOf<SimdLevel::kAvx2, LevelSetKernels<double>>::kernels = kLevelSetKernels<double>;
 }  // namespace blade
 
 #endif  // BLADE_X86

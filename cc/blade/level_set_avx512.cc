@@ -12,8 +12,11 @@ constexpr int kVectorBytes = 64;
 #include "cc/blade/level_set_vector.h"
 
 namespace blade {
-const LevelSetKernels<float> kAvx512LevelSetFloat = kLevelSetKernels<float>;
-const LevelSetKernels<double> kAvx512LevelSetDouble = kLevelSetKernels<double>;
+template <>
+const LevelSetKernels<float> KernelsOf<SimdLevel::kAvx512, LevelSetKernels<float>>::kernels = kLevelSetKernels<float>;
+template <>
+const LevelSetKernels<double> KernelsOf<SimdLevel::kAvx512, LevelSetKernels<double>>::kernels =
+    kLevelSetKernels<double>;
 }  // namespace blade
 
 #endif  // BLADE_X86

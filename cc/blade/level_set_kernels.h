@@ -19,16 +19,6 @@ struct LevelSetKernels {
   void (*channel)(const F* phi, const F* heaviside, const F* f, int64_t n, double* sums);
 };
 
-template <typename F>
-const LevelSetKernels<F>& GetLevelSetKernels(SimdLevel level);
-
-extern const LevelSetKernels<float> kPortableLevelSetFloat;
-extern const LevelSetKernels<double> kPortableLevelSetDouble;
-#ifdef BLADE_X86
-extern const LevelSetKernels<float> kAvx2LevelSetFloat, kAvx512LevelSetFloat;
-extern const LevelSetKernels<double> kAvx2LevelSetDouble, kAvx512LevelSetDouble;
-#endif
-
 }  // namespace blade
 
 #endif  // BLADE_LEVEL_SET_KERNELS_H_

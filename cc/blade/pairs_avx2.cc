@@ -63,9 +63,12 @@ void LookupFloat(const float* table, int64_t stride, int64_t planes, const int32
 
 }  // namespace
 
-const PairsStepKernels<float> kAvx2PairsStepFloat = {
+template <>
+const PairsStepKernels<float> KernelsOf<SimdLevel::kAvx2, PairsStepKernels<float>>::kernels = {
     LookupFloat, Limit<float>, {Exchange<float>, Exchange<float>, Exchange<float>}};
-const PairsStepKernels<double> kAvx2PairsStepDouble = kPairsStepKernels<double>;
+template <>
+const PairsStepKernels<double> KernelsOf<SimdLevel::kAvx2, PairsStepKernels<double>>::kernels =
+    kPairsStepKernels<double>;
 }  // namespace blade
 
 #endif  // BLADE_X86

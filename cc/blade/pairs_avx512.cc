@@ -176,9 +176,12 @@ BLADE_TARGET void ExchangeKnown(const float* const* c, const float* const* partn
 
 }  // namespace
 
-const PairsStepKernels<float> kAvx512PairsStepFloat = {
+template <>
+const PairsStepKernels<float> KernelsOf<SimdLevel::kAvx512, PairsStepKernels<float>>::kernels = {
     LookupFloat, Limit<float>, {Exchange<float>, ExchangeKnown<kPairs28>, ExchangeKnown<kPairs44>}};
-const PairsStepKernels<double> kAvx512PairsStepDouble = kPairsStepKernels<double>;
+template <>
+const PairsStepKernels<double> KernelsOf<SimdLevel::kAvx512, PairsStepKernels<double>>::kernels =
+    kPairsStepKernels<double>;
 
 }  // namespace blade
 

@@ -59,16 +59,6 @@ struct PairsStepKernels {
                       const F* r, const F* u, F dt, F bank_dt, int64_t n, F* out);
 };
 
-template <typename F>
-const PairsStepKernels<F>& GetPairsStepKernels(SimdLevel level);
-
-extern const PairsStepKernels<float> kPortablePairsStepFloat;
-extern const PairsStepKernels<double> kPortablePairsStepDouble;
-#ifdef BLADE_X86
-extern const PairsStepKernels<float> kAvx2PairsStepFloat, kAvx512PairsStepFloat;
-extern const PairsStepKernels<double> kAvx2PairsStepDouble, kAvx512PairsStepDouble;
-#endif
-
 }  // namespace blade
 
 #endif  // BLADE_PAIRS_KERNELS_H_

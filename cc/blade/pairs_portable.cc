@@ -9,27 +9,11 @@ constexpr int kVectorBytes = 16;
 
 namespace blade {
 
-const PairsStepKernels<float> kPortablePairsStepFloat = kPairsStepKernels<float>;
-const PairsStepKernels<double> kPortablePairsStepDouble = kPairsStepKernels<double>;
-
 template <>
-const PairsStepKernels<float>& GetPairsStepKernels(SimdLevel level) {
-#ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return kAvx512PairsStepFloat;
-  if (level == SimdLevel::kAvx2) return kAvx2PairsStepFloat;
-#endif
-  static_cast<void>(level);
-  return kPortablePairsStepFloat;
-}
-
+const PairsStepKernels<float> KernelsOf<SimdLevel::kPortable, PairsStepKernels<float>>::kernels =
+    kPairsStepKernels<float>;
 template <>
-const PairsStepKernels<double>& GetPairsStepKernels(SimdLevel level) {
-#ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return kAvx512PairsStepDouble;
-  if (level == SimdLevel::kAvx2) return kAvx2PairsStepDouble;
-#endif
-  static_cast<void>(level);
-  return kPortablePairsStepDouble;
-}
+const PairsStepKernels<double> KernelsOf<SimdLevel::kPortable, PairsStepKernels<double>>::kernels =
+    kPairsStepKernels<double>;
 
 }  // namespace blade

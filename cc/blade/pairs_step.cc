@@ -23,7 +23,7 @@ class Stepper {
   Stepper(const PairsPlan<F>& plan, const PairsBank<F>& bank, SimdLevel level, const ImageShape& shape)
       : plan_(plan),
         bank_(bank),
-        kernels_(GetPairsStepKernels<F>(level)),
+        kernels_(KernelsAt<PairsStepKernels<F>>(level)),
         shape_(shape),
         sides_(SidesOf(plan.pairs)),
         known_(Equal(kPairs28, plan.pairs)   ? 1

@@ -39,7 +39,7 @@ void ResampleRows(const ResampleBank& bank, const ResampleParameters& parameters
   const int64_t c = shape.c, h = shape.h, w = shape.w, monomials = bank.monomials();
   if (w * c == 0) return;
   const ScopedFlushSubnormals flush;
-  const ResampleKernels& kernels = GetResampleKernels(level);
+  const ResampleKernels& kernels = KernelsAt<ResampleKernels>(level);
   const FilterShape& filter = bank.shape();
   const size_t width = static_cast<size_t>(w);
   std::vector<int32_t> xs(width), ys(width);

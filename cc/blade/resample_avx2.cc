@@ -12,7 +12,8 @@ constexpr int kVectorBytes = 32;
 #include "cc/blade/resample_vector.h"
 
 namespace blade {
-const ResampleKernels kAvx2Resample = kResampleKernels;
+template <>
+const ResampleKernels KernelsOf<SimdLevel::kAvx2, ResampleKernels>::kernels = kResampleKernels;
 }  // namespace blade
 
 #endif  // BLADE_X86

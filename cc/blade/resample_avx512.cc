@@ -12,7 +12,8 @@ constexpr int kVectorBytes = 64;
 #include "cc/blade/resample_vector.h"
 
 namespace blade {
-const ResampleKernels kAvx512Resample = kResampleKernels;
+template <>
+const ResampleKernels KernelsOf<SimdLevel::kAvx512, ResampleKernels>::kernels = kResampleKernels;
 }  // namespace blade
 
 #endif  // BLADE_X86

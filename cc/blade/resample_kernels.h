@@ -39,13 +39,6 @@ struct ResampleKernels {
   void (*sums)(const ResampleBatch& batch, float* out);
 };
 
-const ResampleKernels& GetResampleKernels(SimdLevel level);
-
-extern const ResampleKernels kPortableResample;
-#ifdef BLADE_X86
-extern const ResampleKernels kAvx2Resample, kAvx512Resample;
-#endif
-
 }  // namespace blade
 
 #endif  // BLADE_RESAMPLE_KERNELS_H_

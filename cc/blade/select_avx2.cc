@@ -15,8 +15,10 @@ constexpr int kVectorBytes = 32;
 #include "cc/blade/select_vector.h"
 
 namespace blade {
-const SelectKernels<float> kAvx2SelectFloat = kSelectKernels<float>;
-const SelectKernels<double> kAvx2SelectDouble = kSelectKernels<double>;
+template <>
+const SelectKernels<float> KernelsOf<SimdLevel::kAvx2, SelectKernels<float>>::kernels = kSelectKernels<float>;
+template <>
+const SelectKernels<double> KernelsOf<SimdLevel::kAvx2, SelectKernels<double>>::kernels = kSelectKernels<double>;
 }  // namespace blade
 
 #endif  // BLADE_X86

@@ -19,8 +19,10 @@ constexpr int kVectorBytes = 64;
 #include "cc/blade/select_vector.h"
 
 namespace blade {
-const SelectKernels<float> kAvx512SelectFloat = kSelectKernels<float>;
-const SelectKernels<double> kAvx512SelectDouble = kSelectKernels<double>;
+template <>
+const SelectKernels<float> KernelsOf<SimdLevel::kAvx512, SelectKernels<float>>::kernels = kSelectKernels<float>;
+template <>
+const SelectKernels<double> KernelsOf<SimdLevel::kAvx512, SelectKernels<double>>::kernels = kSelectKernels<double>;
 }  // namespace blade
 
 #endif  // BLADE_X86

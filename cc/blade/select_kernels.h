@@ -59,16 +59,6 @@ struct SelectKernels {
                       const SoftRow<F>& out);
 };
 
-template <typename F>
-const SelectKernels<F>& GetSelectKernels(SimdLevel level);
-
-extern const SelectKernels<float> kPortableSelectFloat;
-extern const SelectKernels<double> kPortableSelectDouble;
-#ifdef BLADE_X86
-extern const SelectKernels<float> kAvx2SelectFloat, kAvx512SelectFloat;
-extern const SelectKernels<double> kAvx2SelectDouble, kAvx512SelectDouble;
-#endif
-
 }  // namespace blade
 
 #endif  // BLADE_SELECT_KERNELS_H_

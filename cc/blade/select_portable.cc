@@ -9,27 +9,9 @@ constexpr int kVectorBytes = 16;
 
 namespace blade {
 
-const SelectKernels<float> kPortableSelectFloat = kSelectKernels<float>;
-const SelectKernels<double> kPortableSelectDouble = kSelectKernels<double>;
-
 template <>
-const SelectKernels<float>& GetSelectKernels(SimdLevel level) {
-#ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return kAvx512SelectFloat;
-  if (level == SimdLevel::kAvx2) return kAvx2SelectFloat;
-#endif
-  static_cast<void>(level);
-  return kPortableSelectFloat;
-}
-
+const SelectKernels<float> KernelsOf<SimdLevel::kPortable, SelectKernels<float>>::kernels = kSelectKernels<float>;
 template <>
-const SelectKernels<double>& GetSelectKernels(SimdLevel level) {
-#ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return kAvx512SelectDouble;
-  if (level == SimdLevel::kAvx2) return kAvx2SelectDouble;
-#endif
-  static_cast<void>(level);
-  return kPortableSelectDouble;
-}
+const SelectKernels<double> KernelsOf<SimdLevel::kPortable, SelectKernels<double>>::kernels = kSelectKernels<double>;
 
 }  // namespace blade

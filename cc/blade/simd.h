@@ -15,6 +15,22 @@ enum class SimdLevel { kPortable, kAvx2, kAvx512 };
 
 bool ProcessorHas(SimdLevel level);
 
+// The inner loops K, a struct of functions, of a level: a source file of each level defines its own.
+template <SimdLevel kLevel, typename K>
+struct KernelsOf {
+  static const K kernels;
+};
+
+// Those of a level that is known when the program runs.
+template <typename K>
+const K& KernelsAt([[maybe_unused]] SimdLevel level) {
+#ifdef BLADE_X86
+  if (level == SimdLevel::kAvx512) return KernelsOf<SimdLevel::kAvx512, K>::kernels;
+  if (level == SimdLevel::kAvx2) return KernelsOf<SimdLevel::kAvx2, K>::kernels;
+#endif
+  return KernelsOf<SimdLevel::kPortable, K>::kernels;
+}
+
 // `name` is portable, avx2 or avx512, or null for the best that the processor has. Returns an error, empty for none.
 std::string ParseSimdLevel(const char* name, SimdLevel* level);
 

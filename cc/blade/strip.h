@@ -47,7 +47,7 @@ class Strip {
   // The tensor's grid is [grid_h, grid_w].
   Strip(const SelectPlan<F>& plan, SimdLevel level, const ImageShape& shape, int64_t grid_h, int64_t grid_w)
       : plan_(plan),
-        kernels_(GetSelectKernels<F>(level)),
+        kernels_(KernelsAt<SelectKernels<F>>(level)),
         shape_(shape),
         grid_h_(grid_h),
         grid_w_(grid_w),
