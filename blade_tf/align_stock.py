@@ -22,7 +22,7 @@ _RANGES = {
     "bias": (0, 1e12),
     "radius": (0, 16),
     "tile": (1, 32),
-    "matched": (0, 1000),
+    "unmatched": (0, 1000),
     "sweeps": (1, 1000),
     "acceleration": (0, 1),
     "largest": (0, 1e12),
@@ -39,7 +39,7 @@ class AlignParameters:
       bias: mean absolute difference by which another place has to match better.
       radius: px of a level that block matching looks around.
       tile: its size in px, odd.
-      matched: levels from the finest that need no block matching: what it finds there is refined away.
+      unmatched: levels from the finest that need no block matching: what it finds there is refined away.
       steps: of Gauss and Newton on the finest level, and on each of the others.
       sweeps: of the linear system of a step.
       acceleration: bound of the Jacobi sweeps' spectral radius that Chebyshev's recursion assumes.
@@ -54,7 +54,7 @@ class AlignParameters:
     bias: float = 0.005
     radius: int = 2
     tile: int = 7
-    matched: int = 2
+    unmatched: int = 2
     steps: tuple[int, int] = (2, 3)
     sweeps: int = 16
     acceleration: float = 0.99
@@ -66,7 +66,7 @@ class AlignParameters:
                 raise ValueError(f"{name}: expected a number in [{low:g}, {high:g}], got {getattr(self, name)!r}")
         if self.tile % 2 == 0:
             raise ValueError(f"tile: expected an odd number, got {self.tile}")
-        for name in ("radius", "tile", "matched", "sweeps"):
+        for name in ("radius", "tile", "unmatched", "sweeps"):
             arguments.count(name, getattr(self, name))
         if len(self.steps) != 2:
             raise ValueError(f"steps: expected two numbers, got {self.steps!r}")
@@ -242,7 +242,7 @@ def blade_align(reference: tf.Tensor, moving: tf.Tensor, levels: int, parameters
         images = pyramid[level]
         if level < levels - 1:
             flow = _doubled(flow[0], images[0]), _doubled(flow[1], images[0])
-        if level >= parameters.matched:
+        if level >= parameters.unmatched:
             flow = match(*images, *flow)
         for _ in range(parameters.steps[level > 0]):
             flow = step(*images, *flow)

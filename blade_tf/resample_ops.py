@@ -44,7 +44,7 @@ def _along(v: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _stock(
     image: tf.Tensor,
-    seen: tf.Tensor,
+    coefficients: tf.Tensor,
     filters: tf.Tensor,
     selection: tf.Tensor,
     displacement: tf.Tensor,
@@ -77,13 +77,13 @@ def _stock(
 
     total = at_source(image)
     for k, (i, j) in enumerate(monomials.values()):
-        total += px[i] * py[j] * at_source(ops.blade_filter(seen, filters[k], selection))
+        total += px[i] * py[j] * at_source(ops.blade_filter(coefficients, filters[k], selection))
     return tf.where(known[..., tf.newaxis], total, tf.constant(fill, image.dtype))
 
 
 def blade_resample(
     image: tf.Tensor,
-    seen: tf.Tensor,
+    coefficients: tf.Tensor,
     filters: tf.Tensor,
     selection: tf.Tensor,
     displacement: tf.Tensor,
@@ -91,14 +91,14 @@ def blade_resample(
     constant: bool = False,
     fill: float = float("nan"),
 ) -> tf.Tensor:
-    """`out(x) = image(y) + sum_k m_k(delta) sum_j filters[k, selection(y)][j] seen(y + j)`, y = x + [v] (eq 5.5).
+    """`out(x) = image(y) + sum_k m_k(delta) sum_j filters[k, selection(y)][j] coefficients(y + j)`, y = x + [v] (eq 5.5).
 
     [.] are the nearest integers, ties to even; y is clamped to the image, and delta = v - [v], or what clamping leaves
     of it. Border pixels are replicated. Native for float32. Gradients flow to the images, the filters and the
     displacement, in the operations of `blade_tf.ops`.
 
     Args:
-      image, seen: float32 or float64 [N, H, W, C].
+      image, coefficients: float32 or float64 [N, H, W, C].
       filters: [M, K, R, S], for each of the M monomials of `powers(order, constant)`, of the image's dtype.
       selection: int32 or uint8 [N, H, W], in [0, K).
       displacement: v, float32 or float64 [N, H, W, 2] in pixels, along x first.
@@ -110,10 +110,10 @@ def blade_resample(
       tf.errors.InvalidArgumentError or ValueError: for shapes that do not match, or a selection out of range.
     """
     if not ops.uses_native() or image.dtype != tf.float32:
-        return _stock(image, seen, filters, selection, displacement, order, constant, fill)
+        return _stock(image, coefficients, filters, selection, displacement, order, constant, fill)
     return native.library.blade_resample(
         image=image,
-        seen=seen,
+        coefficients=coefficients,
         filters=filters,
         selection=selection,
         displacement=displacement,
@@ -125,12 +125,12 @@ def blade_resample(
 
 @tf.RegisterGradient("BladeResample")
 def _gradient(op: tf.Operation, upstream: tf.Tensor) -> list[tf.Tensor | None]:
-    # `seen` may be the image: each has a part of the gradient then.
-    image, seen, filters, selection, displacement = (tf.identity(tensor) for tensor in op.inputs)
-    inputs = [image, seen, filters, displacement]
+    # `coefficients` may be the image: each has a part of the gradient then.
+    image, coefficients, filters, selection, displacement = (tf.identity(tensor) for tensor in op.inputs)
+    inputs = [image, coefficients, filters, displacement]
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         settings = [op.get_attr(name) for name in ("order", "constant", "fill")]
-        output = _stock(image, seen, filters, selection, displacement, *settings)
+        output = _stock(image, coefficients, filters, selection, displacement, *settings)
     found = tape.gradient(output, inputs, upstream)
     return [*found[:3], None, found[3]]

@@ -9,6 +9,7 @@ import scipy.ndimage
 import skimage.data
 import tensorflow as tf
 
+import blade_tf
 from blade_tf import align_ops, align_stock, flow_io, native, ops
 from blade_tf import compare as compare_lib
 from blade_tf.apps import align as app
@@ -184,7 +185,7 @@ def test_native_equals_stock(height, width, levels):
 def test_native_block_matching_is_that_of_stock():
     rng = np.random.default_rng(0)
     pair = [tf.constant(rng.random((2, 60, 75)), tf.float32) for _ in range(2)]
-    parameters = align_ops.AlignParameters(steps=(0, 0), matched=0)
+    parameters = align_ops.AlignParameters(steps=(0, 0), unmatched=0)
     found = align_ops.blade_align(*pair, 4, parameters)
     np.testing.assert_array_equal(found, align_stock.blade_align(*pair, 4, parameters))
     assert np.abs(found).max() > 4
@@ -271,24 +272,33 @@ def test_a_graph_has_to_know_the_channels():
         tf.function(app.align, input_signature=[tf.TensorSpec([None] * 4)] * 2)(GOOD, GOOD)
 
 
-ALONE = """
+LOAD = """
 import sys, numpy as np, tensorflow as tf
-sys.modules["blade_tf"] = None
+if sys.argv[4] == "portable":
+    sys.modules["blade_tf"] = None
+else:
+    import blade_tf
 pair = np.load(sys.argv[2])
 serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
 np.save(sys.argv[3], serve(reference=tf.constant(pair["a"]), moving=tf.constant(pair["b"]))["flow"])
 """
 
 
-def test_an_export_gives_the_same_in_a_fresh_process(tmp_path):
-    app.export(tmp_path / "saved", channels=3)
+@pytest.mark.parametrize("kind", ["portable", "native"])
+def test_an_export_gives_the_same_in_a_fresh_process(kind, tmp_path):
+    parameters = app.AlignParameters(smoothness=2e-4)
+    app.export(tmp_path / "saved", parameters=parameters, channels=3, portable=kind == "portable")
     value, (y, x) = smooth(40, 56)
     a, b = (np.repeat(tensor(u), 3, -1) for u in (value(y, x), value(y - 1.1, x)))
     np.savez(tmp_path / "pair.npz", a=a, b=b)
-    command = [sys.executable, "-I", "-c", ALONE, *(str(tmp_path / name) for name in ("saved", "pair.npz", "out.npy"))]
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ}, capture_output=True, text=True)
+    names = [str(tmp_path / name) for name in ("saved", "pair.npz", "out.npy")]
+    path = "" if kind == "portable" else str(pathlib.Path(blade_tf.__file__).parents[1])
+    command = [sys.executable, *(["-I"] if kind == "portable" else []), "-c", LOAD, *names, kind]
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), app.align(a, b), atol=1e-4)
+    expected = app.align(a, b, parameters=parameters)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-4 if kind == "portable" else 0)
     with pytest.raises(ValueError, match="channels: expected an integer of at least 1, got 0"):
         app.export(tmp_path / "none", channels=0)
 

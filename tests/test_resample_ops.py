@@ -18,15 +18,15 @@ STRANGE = (np.nan, np.inf, -np.inf, 1.7e9, -1.7e9, 9e8, -9e8, 1e9, 0.5, -0.5, 1.
 
 
 def case(shape=(2, 9, 21, 3), order=2, constant=False, footprint=(5, 5), index="int32", size="float32", seed=0):
-    """A random image, what is seen, filters, a selection, and a displacement with unknown and huge ones among it."""
+    """A random image, coefficients, filters, a selection, and a displacement with unknown and huge ones among it."""
     rng = np.random.default_rng(seed)
-    image, seen = (tf.constant(rng.standard_normal(shape), tf.float32) for _ in range(2))
+    image, coefficients = (tf.constant(rng.standard_normal(shape), tf.float32) for _ in range(2))
     filters = tf.constant(rng.standard_normal((len(powers(order, constant)), BINS, *footprint)), tf.float32)
     selection = tf.constant(rng.integers(BINS, size=shape[:3]), index)
     v = rng.uniform(-6, 6, (*shape[:3], 2))
     places = rng.random(v.shape) < 0.1
     v[places] = rng.choice(STRANGE, places.sum())
-    return image, seen, filters, selection, tf.constant(v, size)
+    return image, coefficients, filters, selection, tf.constant(v, size)
 
 
 def both(function):
@@ -65,24 +65,24 @@ def test_any_types_and_footprints(index, size, footprint):
 @pytest.mark.parametrize("size", ["float32", "float64"])
 def test_whole_pixels_are_gathered(size):
     """From the border where they point beyond it."""
-    image, seen, filters, selection, _ = case()
+    image, coefficients, filters, selection, _ = case()
     n, y, x = np.indices(image.shape[:3])
     v = np.random.default_rng(1).integers(-30, 30, (*image.shape[:3], 2))
     expected = image.numpy()[n, np.clip(y + v[..., 1], 0, 8), np.clip(x + v[..., 0], 0, 20)]
-    np.testing.assert_array_equal(blade_resample(image, seen, filters, selection, tf.constant(v, size), 2), expected)
+    np.testing.assert_array_equal(blade_resample(image, coefficients, filters, selection, tf.constant(v, size), 2), expected)
 
 
 @needs_native
 @pytest.mark.parametrize(("constant", "size"), [(False, "float32"), (True, "float64")])
 def test_gradients_are_those_of_stock(constant, size):
-    image, seen, filters, selection, v = case((1, 8, 11, 3), 3, constant, size=size)
+    image, coefficients, filters, selection, v = case((1, 8, 11, 3), 3, constant, size=size)
     upstream = tf.constant(np.random.default_rng(2).standard_normal(image.shape), tf.float32)
 
     def gradients():
-        watched = image, seen, filters, v
+        watched = image, coefficients, filters, v
         with tf.GradientTape() as tape:
             tape.watch(watched)
-            output = blade_resample(image, seen, filters, selection, v, 3, constant, 0.0)
+            output = blade_resample(image, coefficients, filters, selection, v, 3, constant, 0.0)
         return tape.gradient(output, watched, upstream)
 
     for found, expected in zip(*both(gradients), strict=True):
@@ -138,8 +138,8 @@ def test_a_program_that_xla_compiles():
 
 WRONG = [
     ({"image": np.s_[0]}, "image"),
-    ({"seen": np.s_[:, 1:]}, r"seen: expected float32 \[N, H, W, C\]"),
-    ({"seen": np.s_[..., :1]}, "seen"),
+    ({"coefficients": np.s_[:, 1:]}, r"coefficients: expected float32 \[N, H, W, C\]"),
+    ({"coefficients": np.s_[..., :1]}, "coefficients"),
     ({"filters": np.s_[1:]}, r"filters: expected float32 \[M, K, R, S\]"),
     ({"filters": np.s_[0]}, "filters"),
     ({"filters": np.s_[:, :, :0]}, r"filters: expected .* of at least 1"),
@@ -153,7 +153,7 @@ WRONG = [
 @needs_native
 @pytest.mark.parametrize(("change", "message"), WRONG)
 def test_other_shapes_are_refused(change, message):
-    names = "image", "seen", "filters", "selection", "displacement"
+    names = "image", "coefficients", "filters", "selection", "displacement"
     given = dict(zip(names, case(), strict=True))
     given |= {name: given[name][part] for name, part in change.items()}
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
@@ -162,20 +162,20 @@ def test_other_shapes_are_refused(change, message):
 
 @pytest.mark.parametrize(("filters", "order"), [(np.s_[1:], 2), (np.s_[:0], 0)])
 def test_filters_of_other_monomials_are_refused_by_stock_operations_too(filters, order):
-    image, seen, banks, selection, v = case()
+    image, coefficients, banks, selection, v = case()
     with ops.implementation("stock"), pytest.raises(ValueError, match=r"filters: expected \[M, K, R, S\] of M = "):
-        blade_resample(image, seen, banks[filters], selection, v, order)
+        blade_resample(image, coefficients, banks[filters], selection, v, order)
 
 
 @needs_native
 @pytest.mark.parametrize("index", ["int32", "uint8"])
 def test_a_selection_out_of_range_is_refused(index):
-    image, seen, filters, selection, v = case(index=index)
+    image, coefficients, filters, selection, v = case(index=index)
     wrong = selection.numpy()
     wrong[1, 2, 3] = BINS
     message = rf"selection: expected values in \[0, {BINS}\), got {BINS} at \[1, 2, 3\]"
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        blade_resample(image, seen, filters, tf.constant(wrong), v, 2)
+        blade_resample(image, coefficients, filters, tf.constant(wrong), v, 2)
 
 
 THREADS = """

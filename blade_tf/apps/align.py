@@ -1,8 +1,8 @@
 """Alignment: the optical flow between two photographs, by coarse-to-fine block matching with sub-pixel refinement.
 
-On each level of a pyramid, from the coarsest, the flow of the level before is doubled; block matching then looks for
-whole pixels that it is off (as in Hasinoff et al., "Burst photography for high dynamic range and low-light imaging on
-mobile cameras", 2016), and a few Gauss-Newton steps at each pixel find the fraction.
+On each level of a pyramid, from the coarsest, the flow of the level before is doubled; on all but the finest ones block
+matching then looks for whole pixels that it is off (as in Hasinoff et al., "Burst photography for high dynamic range and
+low-light imaging on mobile cameras", 2016); a few Gauss-Newton steps at each pixel find the fraction.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def align(reference: Any, moving: Any, levels: int = LEVELS, parameters: AlignPa
 
     Args:
       reference, moving: float32 or float64 [N, H, W, C] in [0, 1], of the same shape; three channels count by their
-        luma, others by their mean.
+        luma, others by their mean. H and W are below 2^24, H W below 2^31.
       levels: of the pyramid, at least 1. The coarsest looks two of its pixels around: 32 px with the default of five.
       parameters: of `align_ops.blade_align`, such as the smoothness.
 
@@ -76,16 +76,23 @@ def align(reference: Any, moving: Any, levels: int = LEVELS, parameters: AlignPa
     return align_ops.blade_align(*images, levels, parameters)
 
 
-def export(output: str | os.PathLike[str], *, channels: int = 1, levels: int = LEVELS) -> None:
+def export(
+    output: str | os.PathLike[str],
+    *,
+    levels: int = LEVELS,
+    parameters: AlignParameters = PARAMETERS,
+    channels: int = 1,
+    portable: bool = False,
+) -> None:
     """Writes `align` as a SavedModel with batch, height and width open.
 
-    The signature `serving_default(reference, moving)`, float32 [N, H, W, channels], returns "flow". It holds operations
-    of TensorFlow alone, and loads without blade_tf.
+    The signature `serving_default(reference, moving)`, float32 [N, H, W, channels], returns "flow".
 
     Args:
       output: a new folder; it appears only when complete.
+      levels, parameters: as of `align`.
       channels: of the images.
-      levels: as of `align`.
+      portable: use stock TensorFlow operations, so that the SavedModel loads without blade_tf; twelve times as slow.
 
     Raises:
       ValueError: if `output` exists, or there is no channel.
@@ -93,6 +100,6 @@ def export(output: str | os.PathLike[str], *, channels: int = 1, levels: int = L
     specs = [export_lib.image_spec(channels, name) for name in ("reference", "moving")]
 
     def serve(reference: tf.Tensor, moving: tf.Tensor) -> dict[str, Any]:
-        return {"flow": align(reference, moving, levels)}
+        return {"flow": align(reference, moving, levels, parameters)}
 
-    export_lib.write_saved_model({"serving_default": (serve, specs)}, output, portable=True)
+    export_lib.write_saved_model({"serving_default": (serve, specs)}, output, portable=portable)

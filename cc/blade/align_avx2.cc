@@ -2,12 +2,7 @@
 
 #ifdef BLADE_X86
 
-#define BLADE_TARGET __attribute__((target("avx2")))
+#define BLADE_AVX2
 #include "cc/blade/align_vector.h"
-
-namespace blade {
-template <>
-const AlignKernels KernelsOf<SimdLevel::kAvx2, AlignKernels>::kernels = kAlignKernels;
-}  // namespace blade
 
 #endif  // BLADE_X86

@@ -1,9 +1,9 @@
-// The arithmetic of alignment in loops that compilers vectorise. No include guard: one source file a level includes it,
-// having defined BLADE_TARGET, a function attribute. -ffp-contract=off keeps the levels equal, bit for bit.
+// The arithmetic of alignment in loops that compilers vectorise. No include guard: one source file a level includes it.
 
 #include <cstdint>
 
 #include "cc/blade/align_kernels.h"
+#include "cc/blade/level.h"
 
 namespace blade {
 namespace {
@@ -174,4 +174,10 @@ constexpr AlignKernels kAlignKernels = {Sum,         Distance, Better, HalveAcro
                                         DoubleAlong, Warp,     System, Sweep,       Limit,      Median};
 
 }  // namespace
+
+template <>
+const AlignKernels& KernelsOf<AlignKernels, kLevel>() {
+  return kAlignKernels;
+}
+
 }  // namespace blade

@@ -1,6 +1,5 @@
 // The sums of a convolution, written once with the compiler's vectors. No include guard: one source file a level
-// includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes. -ffp-contract=off keeps the levels
-// equal, bit for bit.
+// includes it.
 
 #include <algorithm>
 
@@ -50,4 +49,14 @@ template <typename F>
 constexpr ConvolveKernels<F> kConvolveKernels = {Correlate<F>};
 
 }  // namespace
+
+template <>
+const ConvolveKernels<float>& KernelsOf<ConvolveKernels<float>, kLevel>() {
+  return kConvolveKernels<float>;
+}
+template <>
+const ConvolveKernels<double>& KernelsOf<ConvolveKernels<double>, kLevel>() {
+  return kConvolveKernels<double>;
+}
+
 }  // namespace blade

@@ -2,14 +2,7 @@
 
 #ifdef BLADE_X86
 
-#define BLADE_TARGET __attribute__((target("avx2")))
+#define BLADE_AVX2
 #include "cc/blade/exchange_vector.h"
-
-namespace blade {
-template <>
-const ExchangeKernels<float> KernelsOf<SimdLevel::kAvx2, ExchangeKernels<float>>::kernels = kExchangeKernels<float>;
-template <>
-const ExchangeKernels<double> KernelsOf<SimdLevel::kAvx2, ExchangeKernels<double>>::kernels = kExchangeKernels<double>;
-}  // namespace blade
 
 #endif  // BLADE_X86

@@ -1,7 +1,7 @@
-// The exchange's arithmetic in loops that compilers vectorise. No include guard: one source file a level includes it,
-// having defined BLADE_TARGET, a function attribute. -ffp-contract=off keeps the levels equal, bit for bit.
+// The exchange's arithmetic in loops that compilers vectorise. No include guard: one source file a level includes it.
 
 #include "cc/blade/exchange_kernels.h"
+#include "cc/blade/level.h"
 
 namespace blade {
 namespace {
@@ -58,4 +58,14 @@ constexpr ExchangeKernels<F> kExchangeKernels = {Add<F>,       Limit<F>,   Excha
                                                  GradLimit<F>, GradSum<F>, GradConductance<F>};
 
 }  // namespace
+
+template <>
+const ExchangeKernels<float>& KernelsOf<ExchangeKernels<float>, kLevel>() {
+  return kExchangeKernels<float>;
+}
+template <>
+const ExchangeKernels<double>& KernelsOf<ExchangeKernels<double>, kLevel>() {
+  return kExchangeKernels<double>;
+}
+
 }  // namespace blade

@@ -2,15 +2,7 @@
 
 #ifdef BLADE_X86
 
-#include <immintrin.h>
-
-#define BLADE_TARGET __attribute__((target("avx2,fma")))
-namespace blade {
-namespace {
-constexpr int kVectorBytes = 32;
-}
-}  // namespace blade
-
+#define BLADE_AVX2
 #include "cc/blade/flux_vector.h"
 
 namespace blade {
@@ -100,13 +92,19 @@ BLADE_TARGET void FluxesOf(const FluxFaces<float>& faces, int64_t n, float* out)
 #undef BLADE_FACE
 }
 
+constexpr FluxKernels<float> kFloat = {
+    DoubleWell<float>, {FluxesByCase<0>, FluxesByCase<1>}, Parts<float>, Limit<float>, Update<float>};
+
 }  // namespace
 
 template <>
-const FluxKernels<float> KernelsOf<SimdLevel::kAvx2, FluxKernels<float>>::kernels = {
-    DoubleWell<float>, {FluxesByCase<0>, FluxesByCase<1>}, Parts<float>, Limit<float>, Update<float>};
+const FluxKernels<float>& KernelsOf<FluxKernels<float>, kLevel>() {
+  return kFloat;
+}
 template <>
-const FluxKernels<double> KernelsOf<SimdLevel::kAvx2, FluxKernels<double>>::kernels = kFluxKernels<double>;
+const FluxKernels<double>& KernelsOf<FluxKernels<double>, kLevel>() {
+  return kFluxKernels<double>;
+}
 
 }  // namespace blade
 

@@ -2,19 +2,7 @@
 
 #ifdef BLADE_X86
 
-// GCC 12 warns about its own header (GCC bug 105593).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
-#define BLADE_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl")))
-namespace blade {
-namespace {
-constexpr int kVectorBytes = 64;
-}
-}  // namespace blade
-
+#define BLADE_AVX512
 #include "cc/blade/flux_vector.h"
 
 namespace blade {
@@ -121,13 +109,19 @@ BLADE_TARGET void FluxesOf(const FluxFaces<float>& faces, int64_t n, float* out)
   }
 }
 
+constexpr FluxKernels<float> kFloat = {
+    DoubleWell<float>, {FluxesByCase<0>, FluxesByCase<1>}, Parts<float>, Limit<float>, Update<float>};
+
 }  // namespace
 
 template <>
-const FluxKernels<float> KernelsOf<SimdLevel::kAvx512, FluxKernels<float>>::kernels = {
-    DoubleWell<float>, {FluxesByCase<0>, FluxesByCase<1>}, Parts<float>, Limit<float>, Update<float>};
+const FluxKernels<float>& KernelsOf<FluxKernels<float>, kLevel>() {
+  return kFloat;
+}
 template <>
-const FluxKernels<double> KernelsOf<SimdLevel::kAvx512, FluxKernels<double>>::kernels = kFluxKernels<double>;
+const FluxKernels<double>& KernelsOf<FluxKernels<double>, kLevel>() {
+  return kFluxKernels<double>;
+}
 
 }  // namespace blade
 

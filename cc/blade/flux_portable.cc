@@ -1,17 +1,14 @@
-#define BLADE_TARGET
-namespace blade {
-namespace {
-constexpr int kVectorBytes = 16;
-}
-}  // namespace blade
-
 #include "cc/blade/flux_vector.h"
 
 namespace blade {
 
 template <>
-const FluxKernels<float> KernelsOf<SimdLevel::kPortable, FluxKernels<float>>::kernels = kFluxKernels<float>;
+const FluxKernels<float>& KernelsOf<FluxKernels<float>, kLevel>() {
+  return kFluxKernels<float>;
+}
 template <>
-const FluxKernels<double> KernelsOf<SimdLevel::kPortable, FluxKernels<double>>::kernels = kFluxKernels<double>;
+const FluxKernels<double>& KernelsOf<FluxKernels<double>, kLevel>() {
+  return kFluxKernels<double>;
+}
 
 }  // namespace blade

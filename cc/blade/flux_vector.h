@@ -1,5 +1,5 @@
 // The arithmetic of a step of fluxes, written once with the compiler's vectors. No include guard: one source file a
-// level includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes.
+// level includes it.
 
 #include "cc/blade/flux_kernels.h"
 #include "cc/blade/lanes.h"

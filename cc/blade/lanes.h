@@ -1,11 +1,10 @@
-// The compiler's vectors of kVectorBytes, for code that is compiled once a level. No include guard: one source file a
-// level includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes. -ffp-contract=off keeps the
-// levels equal, bit for bit.
+// The compiler's vectors of kVectorBytes, for code that is compiled once a level. No include guard: *_vector.h include
+// it.
 
 #include <cstdint>
 #include <cstring>
 
-#define BLADE_INLINE inline BLADE_TARGET __attribute__((always_inline))
+#include "cc/blade/level.h"
 
 namespace blade {
 namespace {

@@ -1,6 +1,5 @@
 // The arithmetic of a level set's sums, written once with the compiler's vectors. No include guard: one source file a
-// level includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes. -ffp-contract=off keeps the
-// levels equal, bit for bit.
+// level includes it.
 
 #include <algorithm>
 #include <cmath>
@@ -136,4 +135,14 @@ template <typename F>
 constexpr LevelSetKernels<F> kLevelSetKernels = {Geometry<F>, Channel<F>};
 
 }  // namespace
+
+template <>
+const LevelSetKernels<float>& KernelsOf<LevelSetKernels<float>, kLevel>() {
+  return kLevelSetKernels<float>;
+}
+template <>
+const LevelSetKernels<double>& KernelsOf<LevelSetKernels<double>, kLevel>() {
+  return kLevelSetKernels<double>;
+}
+
 }  // namespace blade

@@ -2,16 +2,8 @@
 
 #ifdef BLADE_X86
 
-#include <immintrin.h>
-
+#define BLADE_AVX2
 #include <algorithm>
-
-#define BLADE_TARGET __attribute__((target("avx2")))
-namespace blade {
-namespace {
-constexpr int kVectorBytes = 32;
-}
-}  // namespace blade
 
 #include "cc/blade/pairs_vector.h"
 
@@ -61,14 +53,20 @@ void LookupFloat(const float* table, int64_t stride, int64_t planes, const int32
   LookupFours<true>(table, stride, planes, index, weight, n, pitch, out);
 }
 
+constexpr PairsStepKernels<float> kFloat = {
+    LookupFloat, Limit<float>, {Exchange<float>, Exchange<float>, Exchange<float>}};
+
 }  // namespace
 
 template <>
-const PairsStepKernels<float> KernelsOf<SimdLevel::kAvx2, PairsStepKernels<float>>::kernels = {
-    LookupFloat, Limit<float>, {Exchange<float>, Exchange<float>, Exchange<float>}};
+const PairsStepKernels<float>& KernelsOf<PairsStepKernels<float>, kLevel>() {
+  return kFloat;
+}
 template <>
-const PairsStepKernels<double> KernelsOf<SimdLevel::kAvx2, PairsStepKernels<double>>::kernels =
-    kPairsStepKernels<double>;
+const PairsStepKernels<double>& KernelsOf<PairsStepKernels<double>, kLevel>() {
+  return kPairsStepKernels<double>;
+}
+
 }  // namespace blade
 
 #endif  // BLADE_X86

@@ -2,19 +2,7 @@
 
 #ifdef BLADE_X86
 
-// GCC 12 warns about its own header (GCC bug 105593).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
-#define BLADE_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl")))
-namespace blade {
-namespace {
-constexpr int kVectorBytes = 64;
-}
-}  // namespace blade
-
+#define BLADE_AVX512
 #include <algorithm>
 #include <utility>
 
@@ -174,14 +162,19 @@ BLADE_TARGET void ExchangeKnown(const float* const* c, const float* const* partn
   }
 }
 
+constexpr PairsStepKernels<float> kFloat = {
+    LookupFloat, Limit<float>, {Exchange<float>, ExchangeKnown<kPairs28>, ExchangeKnown<kPairs44>}};
+
 }  // namespace
 
 template <>
-const PairsStepKernels<float> KernelsOf<SimdLevel::kAvx512, PairsStepKernels<float>>::kernels = {
-    LookupFloat, Limit<float>, {Exchange<float>, ExchangeKnown<kPairs28>, ExchangeKnown<kPairs44>}};
+const PairsStepKernels<float>& KernelsOf<PairsStepKernels<float>, kLevel>() {
+  return kFloat;
+}
 template <>
-const PairsStepKernels<double> KernelsOf<SimdLevel::kAvx512, PairsStepKernels<double>>::kernels =
-    kPairsStepKernels<double>;
+const PairsStepKernels<double>& KernelsOf<PairsStepKernels<double>, kLevel>() {
+  return kPairsStepKernels<double>;
+}
 
 }  // namespace blade
 

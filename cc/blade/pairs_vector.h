@@ -1,6 +1,5 @@
 // The arithmetic of a step of conservative pairs, written once with the compiler's vectors. No include guard: one
-// source file a level includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes.
-// -ffp-contract=off keeps the levels equal, bit for bit.
+// source file a level includes it.
 
 #include "cc/blade/lanes.h"
 #include "cc/blade/pairs_kernels.h"

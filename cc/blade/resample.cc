@@ -34,8 +34,8 @@ ResampleBank::ResampleBank(const FilterShape& shape, int64_t monomials, const fl
 
 template <typename V, typename S>
 void ResampleRows(const ResampleBank& bank, const ResampleParameters& parameters, const ImageShape& shape,
-                  SimdLevel level, const float* image, const float* seen, const S* selection, const V* displacement,
-                  int64_t begin, int64_t end, float* out) {
+                  SimdLevel level, const float* image, const float* coefficients, const S* selection,
+                  const V* displacement, int64_t begin, int64_t end, float* out) {
   const int64_t c = shape.c, h = shape.h, w = shape.w, monomials = bank.monomials();
   if (w * c == 0) return;
   const ScopedFlushSubnormals flush;
@@ -55,7 +55,7 @@ void ResampleRows(const ResampleBank& bank, const ResampleParameters& parameters
   const int64_t right = filter.right() + (c > 1 && c < kResampleQuad ? 1 : 0);
   for (int64_t row = begin; row < end; ++row) {
     const int64_t first = row / h * h * w, y = row % h;
-    const float *of_image = image + first * c, *of_seen = seen + first * c;
+    const float *of_image = image + first * c, *of_coefficients = coefficients + first * c;
     const V* v = displacement + 2 * row * w;
     if constexpr (std::is_same_v<V, float>) {
       kernels.places_float(v, y, h, w, places);
@@ -71,11 +71,11 @@ void ResampleRows(const ResampleBank& bank, const ResampleParameters& parameters
         const int64_t px = xs[at], py = ys[at], pixel = py * w + px;
         batch.filters[i] = bank.Filters(static_cast<int64_t>(selection[first + pixel]));
         if (py >= filter.above() && py + filter.below() < h && px >= filter.left() && px + right < w) {
-          batch.patches[i] = of_seen + (pixel - filter.above() * w - filter.left()) * c;
+          batch.patches[i] = of_coefficients + (pixel - filter.above() * w - filter.left()) * c;
           batch.pitches[i] = w * c;
         } else {
           float* copy = copies.get() + i * copied;
-          CopyClamped(filter, shape, of_seen, px, py, copy);
+          CopyClamped(filter, shape, of_coefficients, px, py, copy);
           batch.patches[i] = copy;
           batch.pitches[i] = filter.s * c;
         }

@@ -12,7 +12,7 @@ namespace blade {
 // Resampling at displaced positions. With a displacement v, along x first, p = x + [v] clamped to the image, [.] the
 // nearest integers, ties to even, and d = v - [v], or what of it clamping leaves,
 //
-//   out(x) = u(p) + sum_k m_k(d) sum_j filters[k, selection(p)][j] seen(p + j)
+//   out(x) = u(p) + sum_k m_k(d) sum_j filters[k, selection(p)][j] coefficients(p + j)
 //
 // over monomials m_k: by degree from 1 (0 if constant) to `order`, within a degree by the power of d_y. Border pixels
 // are replicated. Where |v| is not at most kUnknownDisplacement, along x or y, out is `fill`.
@@ -50,8 +50,8 @@ class ResampleBank {
 // on them nor on the level. Subnormal numbers count as zero.
 template <typename V, typename S>
 void ResampleRows(const ResampleBank& bank, const ResampleParameters& parameters, const ImageShape& shape,
-                  SimdLevel level, const float* image, const float* seen, const S* selection, const V* displacement,
-                  int64_t begin, int64_t end, float* out);
+                  SimdLevel level, const float* image, const float* coefficients, const S* selection,
+                  const V* displacement, int64_t begin, int64_t end, float* out);
 
 }  // namespace blade
 

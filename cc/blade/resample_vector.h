@@ -1,6 +1,5 @@
 // The arithmetic of resampling, written once with the compiler's vectors. No include guard: one source file a level
-// includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes. -ffp-contract=off keeps the levels
-// equal, bit for bit.
+// includes it.
 
 #include <algorithm>
 #include <cmath>
@@ -151,4 +150,10 @@ BLADE_TARGET void AllSums(const ResampleBatch& batch, float* out) {
 constexpr ResampleKernels kResampleKernels = {Places<float>, Places<double>, Monomials, AllSums};
 
 }  // namespace
+
+template <>
+const ResampleKernels& KernelsOf<ResampleKernels, kLevel>() {
+  return kResampleKernels;
+}
+
 }  // namespace blade

@@ -1,6 +1,5 @@
 // The selection's arithmetic, written once with the compiler's vectors. No include guard: one source file a level
-// includes it, having defined BLADE_TARGET (a function attribute) and kVectorBytes. -ffp-contract=off keeps the levels
-// equal, bit for bit.
+// includes it.
 
 #include <algorithm>
 #include <cmath>
@@ -9,12 +8,11 @@
 #include <type_traits>
 #include <vector>
 
+#include "cc/blade/level.h"
 #include "cc/blade/select_kernels.h"
 
 namespace blade {
 namespace {
-
-#define BLADE_INLINE inline BLADE_TARGET __attribute__((always_inline))
 
 template <typename F>
 struct Vector;
@@ -734,4 +732,14 @@ constexpr SelectKernels<F> kSelectKernels = {
     SelectSoft<F>};
 
 }  // namespace
+
+template <>
+const SelectKernels<float>& KernelsOf<SelectKernels<float>, kLevel>() {
+  return kSelectKernels<float>;
+}
+template <>
+const SelectKernels<double>& KernelsOf<SelectKernels<double>, kLevel>() {
+  return kSelectKernels<double>;
+}
+
 }  // namespace blade

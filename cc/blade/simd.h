@@ -15,20 +15,18 @@ enum class SimdLevel { kPortable, kAvx2, kAvx512 };
 
 bool ProcessorHas(SimdLevel level);
 
-// The inner loops K, a struct of functions, of a level: a source file of each level defines its own.
-template <SimdLevel kLevel, typename K>
-struct KernelsOf {
-  static const K kernels;
-};
+// The inner loops of a level, a struct of functions: the source files of each level define theirs.
+template <typename Kernels, SimdLevel kLevel>
+const Kernels& KernelsOf();
 
 // Those of a level that is known when the program runs.
-template <typename K>
-const K& KernelsAt([[maybe_unused]] SimdLevel level) {
+template <typename Kernels>
+const Kernels& KernelsAt([[maybe_unused]] SimdLevel level) {
 #ifdef BLADE_X86
-  if (level == SimdLevel::kAvx512) return KernelsOf<SimdLevel::kAvx512, K>::kernels;
-  if (level == SimdLevel::kAvx2) return KernelsOf<SimdLevel::kAvx2, K>::kernels;
+  if (level == SimdLevel::kAvx512) return KernelsOf<Kernels, SimdLevel::kAvx512>();
+  if (level == SimdLevel::kAvx2) return KernelsOf<Kernels, SimdLevel::kAvx2>();
 #endif
-  return KernelsOf<SimdLevel::kPortable, K>::kernels;
+  return KernelsOf<Kernels, SimdLevel::kPortable>();
 }
 
 // `name` is portable, avx2 or avx512, or null for the best that the processor has. Returns an error, empty for none.
@@ -45,7 +43,7 @@ constexpr bool kCanFlushSubnormals = false;
 
 // Makes subnormal numbers count as zero on this thread, as operands and as results, until it is destroyed. All row
 // functions of this library do so: subnormals cost some 70 times as much, and the mode of the calling thread must not
-// decide the result. Does nothing where that is false.
+// decide the result. Does nothing where kCanFlushSubnormals is false.
 class ScopedFlushSubnormals {
  public:
   ScopedFlushSubnormals();

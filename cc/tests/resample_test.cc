@@ -34,13 +34,13 @@ constexpr Sides kSides[] = {
 
 template <typename V>
 struct Case {
-  std::vector<float> image, seen, filters;
+  std::vector<float> image, coefficients, filters;
   std::vector<int32_t> selection;
   std::vector<V> displacement;
 
   Case(std::mt19937* random, const Sides& sides)
       : image(Normal<float>(random, Values(sides.image))),
-        seen(Normal<float>(random, Values(sides.image))),
+        coefficients(Normal<float>(random, Values(sides.image))),
         filters(Normal<float>(random, sides.parameters.monomials() * Values(sides.filters))),
         selection(Selection(random, Pixels(sides.image), sides.filters.k)),
         displacement(Normal<V>(random, 2 * Pixels(sides.image))) {
@@ -57,11 +57,11 @@ std::vector<float> Resampled(SimdLevel level, const Sides& sides, const Case<V>&
   const std::vector<uint8_t> narrow = Bytes(c.selection);
   const auto rows = [&](int64_t begin, int64_t end) {
     if (bytes) {
-      ResampleRows(bank, sides.parameters, sides.image, level, c.image.data(), c.seen.data(), narrow.data(),
+      ResampleRows(bank, sides.parameters, sides.image, level, c.image.data(), c.coefficients.data(), narrow.data(),
                    c.displacement.data(), begin, end, out.data());
     } else {
-      ResampleRows(bank, sides.parameters, sides.image, level, c.image.data(), c.seen.data(), c.selection.data(),
-                   c.displacement.data(), begin, end, out.data());
+      ResampleRows(bank, sides.parameters, sides.image, level, c.image.data(), c.coefficients.data(),
+                   c.selection.data(), c.displacement.data(), begin, end, out.data());
     }
   };
   if (!whole) {
@@ -109,7 +109,7 @@ void IsTheDefinition(SimdLevel level, std::mt19937* random) {
           for (int64_t t = 0; t < f.taps(); ++t) {
             const double tap =
                 static_cast<double>(c.filters[static_cast<size_t>((monomial * f.k + bin) * f.taps() + t)]);
-            const double product = weight * tap * at(c.seen, py + t / f.s - f.above(), px + t % f.s - f.left());
+            const double product = weight * tap * at(c.coefficients, py + t / f.s - f.above(), px + t % f.s - f.left());
             expected += product;
             scale += std::abs(product);
           }
@@ -138,7 +138,7 @@ TEST_P(ResampleTest, WhatIsNotFiniteStaysInItsFootprint) {
     const Sides sides = {{1, 9, 24, channels}, {1, 5, 5}, {1, false, kFill}};
     Case<float> c(&random_, sides);
     std::fill(c.displacement.begin(), c.displacement.end(), 0.25f);
-    c.seen[static_cast<size_t>((4 * 24 + 12) * channels)] = std::numeric_limits<float>::infinity();
+    c.coefficients[static_cast<size_t>((4 * 24 + 12) * channels)] = std::numeric_limits<float>::infinity();
     const std::vector<float> found = Resampled(GetParam(), sides, c);
     for (int64_t i = 0; i < Values(sides.image); ++i) {
       const int64_t x = i / channels % 24, y = i / channels / 24;

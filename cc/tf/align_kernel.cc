@@ -17,7 +17,7 @@ class AlignKernel : public BladeKernel {
  public:
   explicit AlignKernel(OpKernelConstruction* context) : BladeKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("levels", &levels_));
-    OP_REQUIRES_OK(context, context->GetAttr("matched", &matched_));
+    OP_REQUIRES_OK(context, context->GetAttr("unmatched", &unmatched_));
     OP_REQUIRES_OK(context, context->GetAttr("steps", &steps_));
     OP_REQUIRES_OK(context, context->GetAttr("smoothness", &parameters_.smoothness));
     OP_REQUIRES_OK(context, context->GetAttr("robust", &parameters_.robust));
@@ -39,8 +39,11 @@ class AlignKernel : public BladeKernel {
     const PlaneShape shape = {reference.dim_size(0), reference.dim_size(1), reference.dim_size(2)};
     const PlaneShape extended = PlaneShape{1, shape.h, shape.w}.extended();
     const int64_t side = std::max(shape.h, shape.w);
-    const bool fits = shape.h > 0 && shape.w > 0 && side < kLongest && extended.pixels() < kMost;
-    OP_REQUIRES(context, fits, Expected(planes, "float32", reference.shape().DebugString()));
+    OP_REQUIRES(context, shape.h > 0 && shape.w > 0,
+                ExpectedSizes(planes, "at least one pixel", reference.shape().DebugString()));
+    OP_REQUIRES(
+        context, side < kLongest && extended.pixels() < kMost,
+        ExpectedSizes(planes, "H and W below 2^24 and fewer than 2^31 pixels", reference.shape().DebugString()));
     TensorShape flow_shape = reference.shape();
     flow_shape.AddDim(2);
     Tensor *output = nullptr, scratch;
@@ -100,7 +103,7 @@ class AlignKernel : public BladeKernel {
       }
       ForRows(context, shape.extended(), 0,
               [&](int64_t begin, int64_t end) { blade::ExtendRows(shape, moved, begin, end, extended); });
-      if (i >= matched_) {
+      if (i >= unmatched_) {
         pass(parameters_.tile + 2 * parameters_.radius, [&](int64_t begin, int64_t end) {
           blade::MatchRows(shape, parameters_, level(), fixed, extended, flow, begin, end, other);
         });
@@ -129,7 +132,7 @@ class AlignKernel : public BladeKernel {
     ParallelFor(context, shape.rows(), LeastRows({shape.n, shape.h, shape.w, 1}, shared_rows), work);
   }
 
-  int64_t levels_ = 0, matched_ = 0;
+  int64_t levels_ = 0, unmatched_ = 0;
   std::vector<int64_t> steps_;
   blade::AlignParameters parameters_;
 };

@@ -22,7 +22,7 @@ REGISTER_OP("BladeAlign")
     .Input("moving: float")
     .Output("flow: float")
     .Attr("levels: int >= 1")
-    .Attr("matched: int >= 0")
+    .Attr("unmatched: int >= 0")
     .Attr("steps: list(int) >= 2")
     .Attr("smoothness: float")
     .Attr("robust: float")
@@ -36,13 +36,13 @@ REGISTER_OP("BladeAlign")
     .Doc(R"doc(
 The optical flow between two images, coarse to fine: moving(x + flow(x)) shows what reference(x) does.
 
-On each level of a pyramid, from the coarsest, the flow of the level before is doubled, moved by block matching, and
-refined by Gauss-Newton steps to the least sum of robust squared differences and of its own squared differences; each is
+On each level of a pyramid, from the coarsest, the flow of the level before is doubled, moved by block matching where the
+level is not one of the `unmatched` finest, and refined by Gauss-Newton steps to the least sum of robust squared differences and of its own squared differences; each is
 followed by medians of five along x and along y.
 
 reference, moving: [N, H, W], at least one pixel each.
 levels: of the pyramid.
-matched: levels from the finest that have no block matching.
+unmatched: levels from the finest that have no block matching.
 steps: of Gauss and Newton on the finest level, and on each of the others.
 smoothness: weight of squared differences of the flow beside squared differences of intensity.
 robust: intensity difference from which a pixel is taken for an outlier.

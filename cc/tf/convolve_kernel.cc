@@ -22,9 +22,13 @@ class ConvolveKernel : public BladeKernel {
     OP_REQUIRES_OK(context, context->GetAttr("factors", &factors));
     OP_REQUIRES_OK(context, context->GetAttr("offsets", &offsets));
     OP_REQUIRES(context, factors.size() == 2 && offsets.size() == 2,
-                absl::InvalidArgumentError("factors, offsets: expected two numbers each"));
+                absl::InvalidArgumentError(absl::StrCat("factors, offsets: expected two numbers each, got ",
+                                                        factors.size(), " and ", offsets.size())));
     for (size_t i : {0, 1}) {
-      OP_REQUIRES(context, factors[i] >= 1 && factors[i] < kMost && offsets[i] >= 0 && offsets[i] < factors[i],
+      OP_REQUIRES(
+          context, factors[i] >= 1 && factors[i] < kMost,
+          absl::InvalidArgumentError(absl::StrCat("factors: expected numbers in [1, ", kMost, "), got ", factors[i])));
+      OP_REQUIRES(context, offsets[i] >= 0 && offsets[i] < factors[i],
                   absl::InvalidArgumentError(absl::StrCat("offsets: expected numbers in [0, factor), got ", offsets[i],
                                                           " for the factor ", factors[i])));
     }

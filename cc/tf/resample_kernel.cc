@@ -7,7 +7,7 @@
 namespace blade_tf {
 namespace {
 
-constexpr Argument kSeen = {"seen", "[N, H, W, C]", 4};
+constexpr Argument kCoefficients = {"coefficients", "[N, H, W, C]", 4};
 constexpr Argument kBanks = {"filters", "[M, K, R, S] of M monomials, R and S of at least 1", 4};
 constexpr Argument kDisplacement = {"displacement", "[N, H, W, 2]", 4};
 
@@ -21,13 +21,13 @@ class ResampleKernel : public BladeKernel {
   }
 
   void Run(OpKernelContext* context) override {
-    const Tensor &image = context->input(0), &seen = context->input(1), &filters = context->input(2);
+    const Tensor &image = context->input(0), &coefficients = context->input(1), &filters = context->input(2);
     const Tensor &selection = context->input(3), &displacement = context->input(4);
     blade::ImageShape shape;
     OP_REQUIRES_OK(context, ImageShapeOf(kImage, image, &shape));
     OP_REQUIRES(context, std::max(shape.h, shape.w) < blade::kLongestSide,
-                Expected(kImage, "sides below 2^30 of", image.shape().DebugString()));
-    OP_REQUIRES_OK(context, SameShape(kSeen, seen, image));
+                ExpectedSizes(kImage, "H and W below 2^30", image.shape().DebugString()));
+    OP_REQUIRES_OK(context, SameShape(kCoefficients, coefficients, image));
     OP_REQUIRES_OK(context, Rank(kBanks, filters));
     const blade::FilterShape bank_shape = {filters.dim_size(1), filters.dim_size(2), filters.dim_size(3)};
     OP_REQUIRES(context, HasFootprint(bank_shape) && filters.dim_size(0) == parameters_.monomials(),
@@ -45,8 +45,9 @@ class ResampleKernel : public BladeKernel {
     OP_REQUIRES(context, wrong == selection.NumElements(), OutOfRange(shape, bank_shape.k, selection, wrong));
     const blade::ResampleBank bank(bank_shape, parameters_.monomials(), filters.flat<float>().data());
     ParallelFor(context, shape.rows(), LeastRows(shape, 0), [&](int64_t begin, int64_t end) {
-      blade::ResampleRows(bank, parameters_, shape, level(), image.flat<float>().data(), seen.flat<float>().data(),
-                          selected, displacement.flat<V>().data(), begin, end, output->flat<float>().data());
+      blade::ResampleRows(bank, parameters_, shape, level(), image.flat<float>().data(),
+                          coefficients.flat<float>().data(), selected, displacement.flat<V>().data(), begin, end,
+                          output->flat<float>().data());
     });
   }
 

@@ -28,7 +28,7 @@ absl::Status ResampleShape(InferenceContext* c) {
 
 REGISTER_OP("BladeResample")
     .Input("image: float")
-    .Input("seen: float")
+    .Input("coefficients: float")
     .Input("filters: float")
     .Input("selection: Tsel")
     .Input("displacement: Tv")
@@ -45,12 +45,12 @@ Resampling at displaced positions by one filter at each pixel for each monomial 
 With p = x + [v], [.] the nearest integers, ties to even, clamped to the image, and d = v - [v], or what clamping leaves
 of it,
 
-  output(x) = image(p) + sum_k m_k(d) sum_j filters[k, selection(p)][j] seen(p + j),
+  output(x) = image(p) + sum_k m_k(d) sum_j filters[k, selection(p)][j] coefficients(p + j),
 
 over the monomials m_k of d = (d_x, d_y), by degree, and within a degree by the power of d_y. Borders are replicated. The
 same for any number of threads.
 
-image, seen: [N, H, W, C].
+image, coefficients: [N, H, W, C].
 filters: [M, K, R, S], M the number of monomials.
 selection: [N, H, W], in [0, K).
 displacement: v [N, H, W, 2] in pixels, along x first.

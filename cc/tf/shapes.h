@@ -53,6 +53,12 @@ inline absl::Status Expected(const Argument& argument, const std::string& type, 
       absl::StrCat(argument.name, ": expected ", type, " ", argument.form, ", got ", type, " ", Spaced(got)));
 }
 
+// Where a shape of the right rank has a size that is out of range, `sizes`.
+inline absl::Status ExpectedSizes(const Argument& argument, const std::string& sizes, const std::string& got) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(argument.name, ": expected ", argument.form, " with ", sizes, ", got ", Spaced(got)));
+}
+
 inline absl::Status Mismatch(const Argument& argument, const std::string& type, const std::string& wanted,
                              const std::string& got) {
   return absl::InvalidArgumentError(absl::StrCat(argument.name, ": expected ", type, " ", argument.form, " = ",
