@@ -98,7 +98,7 @@ def _heaviside(phi: tf.Tensor) -> tf.Tensor:
 def _root(square: tf.Tensor) -> tf.Tensor:
     """The square root; its gradient is 0, not infinite, where it is 0."""
     flat = square <= 0
-    return tf.where(flat, 0, tf.sqrt(tf.where(flat, 1, square)))
+    return tf.where(flat, tf.zeros_like(square), tf.sqrt(tf.where(flat, tf.ones_like(square), square)))
 
 
 def _sum(values: tf.Tensor) -> tf.Tensor:

@@ -81,18 +81,22 @@ def test_the_native_gradient_is_that_of_the_stock_operations():
 
 
 @IMPLEMENTATIONS
+@pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("level", [0.0, 0.3, -1.0, 4.0])
-def test_the_gradient_of_a_flat_level_set_that_is_its_own_predecessor(implementation, level):
+def test_the_gradient_of_a_flat_level_set_that_is_its_own_predecessor(implementation, graph, level):
     _, _, f = case("float64", (1, 5, 6))
-    phi = tf.fill([1, 5, 6], tf.constant(level, tf.float64))
-    with blade_tf.implementation(implementation), tf.GradientTape(persistent=True) as tape:
-        tape.watch(phi)
-        sums = level_set_sums(phi, phi, f)
+
+    def gradients(phi):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(phi)
+            sums = level_set_sums(phi, phi, f)
+        return [tape.gradient(part, phi) for part in (sums.area, sums.weighted, sums.length, sums.change)]
+
+    with blade_tf.implementation(implementation):
+        found = (tf.function(gradients) if graph else gradients)(tf.fill([1, 5, 6], tf.constant(level, tf.float64)))
     slope = 1 / (np.pi * (1 + level**2))
-    np.testing.assert_allclose(tape.gradient(sums.area, phi), np.full([1, 5, 6], slope), rtol=1e-5)
-    np.testing.assert_allclose(tape.gradient(sums.weighted, phi), slope * np.sum(f, 1), rtol=1e-5)
-    np.testing.assert_array_equal(tape.gradient(sums.length, phi), 0)
-    np.testing.assert_array_equal(tape.gradient(sums.change, phi), 0)
+    for own, expected in zip(found, (slope, slope * np.sum(f, 1), 0, 0), strict=True):
+        np.testing.assert_allclose(own, np.broadcast_to(expected, [1, 5, 6]), rtol=1e-5)
 
 
 @IMPLEMENTATIONS
