@@ -54,14 +54,14 @@ class Evolution:
       way: one of `WAYS`, for colour images; by default `best_way(trained)`.
 
     Raises:
-      ValueError: for an unknown way, or a model of another task.
+      ValueError: for an unknown way, or a model of another task; when applied, for other numbers of channels.
     """
 
     def __init__(self, trained: models.Trained, way: str | None = None) -> None:
         trained.check_task("evolution")
         self.way = best_way(trained) if way is None else way
         if self.way not in WAYS:
-            raise ValueError(f"colour: unknown way {way!r}{names.hint(self.way, WAYS)}")
+            raise ValueError(f"way: unknown way {way!r}{names.hint(self.way, WAYS)}")
         self.gray = trained.model()
         self.colour = _with_mean_tensor(trained) if self.way == "joint" else self.gray
 
@@ -80,8 +80,8 @@ class Evolution:
         self, image: tf.Tensor, function: Callable[[models.EvolutionModel, tf.Tensor], tf.Tensor]
     ) -> tf.Tensor:
         channels = image.shape[-1]
-        if channels is None:
-            raise ValueError(f"image: expected a known number of channels, got {image.shape}")
+        if channels not in (1, CHANNELS):
+            raise ValueError(f"image: expected 1 or {CHANNELS} channels, known beforehand, got {channels}")
         if channels == 1 or self.way != "separate":
             return function(self.gray if channels == 1 else self.colour, image)
         as_batch = tf.concat(tf.split(image, channels, axis=-1), axis=0)

@@ -9,9 +9,14 @@ from numpy.typing import ArrayLike
 
 from blade_tf.files import PathLike, atomic_write
 
-__all__ = ["read_flow", "write_flow"]
+__all__ = ["known", "read_flow", "write_flow"]
 
 TAG = b"PIEH"  # 202021.25 as a little-endian float32
+
+
+def known(flow: np.ndarray) -> np.ndarray:
+    """Where a flow [..., 2] is known, bool [...]: both displacements are at most 1e9."""
+    return (np.abs(flow) <= 1e9).all(-1)
 
 
 def read_flow(path: PathLike) -> np.ndarray:

@@ -13,7 +13,6 @@ import tensorflow as tf
 __all__ = [
     "LUMA_WEIGHTS",
     "area_downscale",
-    "backward_difference",
     "flux_difference",
     "forward_difference",
     "gaussian_kernel",
@@ -109,16 +108,6 @@ def forward_difference(image: TensorLike, axis: int, grid_step: float = 1.0) -> 
     image = _float_nhwc(image)
     axis = _spatial(axis)
     return (_shifted(_pad_axis(image, axis, 0, 1), axis, 1, 0) - image) / grid_step
-
-
-def backward_difference(image: TensorLike, axis: int, grid_step: float = 1.0) -> tf.Tensor:
-    """D- u[i] = (u[i] - u[i-1]) / grid_step along y (axis 1) or x (axis 2), and 0 at the first pixel.
-
-    For a pixel quantity, extended by replication. The divergence of fluxes is `flux_difference`.
-    """
-    image = _float_nhwc(image)
-    axis = _spatial(axis)
-    return (image - _shifted(_pad_axis(image, axis, 1, 0), axis, 0, 1)) / grid_step
 
 
 def flux_difference(flux: TensorLike, axis: int, grid_step: float = 1.0) -> tf.Tensor:

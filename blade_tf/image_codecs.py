@@ -16,6 +16,7 @@ __all__ = ["ENCODERS", "LOSSLESS", "MAX_PIXELS", "decode"]
 
 MAX_PIXELS = 2**29 - 1
 
+_ORIENTATION = 274  # the tag of EXIF and TIFF
 _PNG, _TIFF = PngImagePlugin.PngImageFile, TiffImagePlugin.TiffImageFile
 
 # Pillow's Image.open would also try formats that run foreign programs, and has a limit that is global to the process
@@ -49,7 +50,7 @@ def decode(data: bytes) -> tuple[np.ndarray, bytes | None]:
         values = _decode_png16(data, picture)
     else:
         values = _samples(picture, _png_depth(data) if plugin is _PNG else 8)
-    return _upright(values, picture.getexif().get(274, 1)), _profile(picture)
+    return _upright(values, picture.getexif().get(_ORIENTATION, 1)), _profile(picture)
 
 
 def _samples(picture: ImageFile.ImageFile, depth: int = 8) -> np.ndarray:
@@ -121,7 +122,7 @@ def _decode_tiff16(data: bytes, page: Any) -> np.ndarray:
         values = np.atleast_3d(page.asarray())
         if page.axes[0] == "S":
             values = np.moveaxis(values, 0, -1)
-        values = _upright(values, page.tags.valueof(274, 1))
+        values = _upright(values, page.tags.valueof(_ORIENTATION, 1))
     else:
         values = _unpack_tiff16(data)
     colours = 3 if photometric == kinds.RGB else 1

@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +16,8 @@ import tqdm
 from blade_tf import image_codecs, image_io, report
 
 __all__ = ["convert"]
+
+_Made = np.ndarray | image_io.Image
 
 
 class _Job(NamedTuple):
@@ -77,13 +79,15 @@ def _reason(error: Exception) -> str:
     return asserted[1] if asserted else error.message.strip().splitlines()[-1].strip()
 
 
-def _converted(job: _Job, function: Callable[[image_io.Image], np.ndarray | image_io.Image]) -> None:
+def _converted(job: _Job, function: Callable[[image_io.Image], _Made | tuple[_Made, Any]]) -> Any:
+    """Writes the results of a file, and returns what else the function made."""
     image = image_io.read_image(job.source)
     image_io.check_writable(job.target, image)
     try:
         made = function(image)
     except (ValueError, tf.errors.OpError) as error:
         raise image_io.ImageError(f"{job.source}: {_reason(error)}") from error
+    made, more = made if isinstance(made, tuple) else (made, None)
     pixels, alpha = (made.pixels, made.alpha) if isinstance(made, image_io.Image) else (made, image.alpha)
     if alpha is not None and alpha.shape != pixels.shape[:2]:
         factors = [new // old for new, old in zip(pixels.shape[:2], alpha.shape, strict=True)]
@@ -96,15 +100,16 @@ def _converted(job: _Job, function: Callable[[image_io.Image], np.ndarray | imag
         factor = pixels.shape[0] // image.pixels.shape[0]
         given = image.pixels.repeat(factor, axis=0).repeat(factor, axis=1)
         report.write_png(job.sheet, report.side_by_side([given, pixels], ["input", "result"]))
+    return more
 
 
 def convert(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    function: Callable[[image_io.Image], np.ndarray | image_io.Image],
+    function: Callable[[image_io.Image], _Made | tuple[_Made, Any]],
     what: str,
     beside: bool = False,
-    written: Callable[[pathlib.Path], None] = lambda _: None,
+    written: Callable[[pathlib.Path, Any], None] = lambda *_: None,
     lossless: bool = False,
 ) -> dict[str, str]:
     """Writes what a function makes of an image file, or of each of a folder, with the same depth and the same alpha.
@@ -113,10 +118,10 @@ def convert(
       source: an image file or a folder.
       target: an image file, or a folder that receives the results under the same relative names (WebP and BMP as PNG).
       function: from an image to pixels [H, W, C] of the same size, or of a multiple of it (alpha's pixels are then
-        repeated); or to an `Image`, where alpha changes too.
+        repeated); or to an `Image`, where alpha changes too; or to a pair of either and what `written` takes of it.
       what: stands before the progress bar that a folder has.
       beside: write a picture of the result beside the input too, to NAME_beside.png.
-      written: called with each input's path when its result is written.
+      written: called with each input's path, and the second of the function's pair, when its result is written.
       lossless: for results that compression would change, such as masks: JPEG files too get PNG results.
 
     Returns:
@@ -130,8 +135,7 @@ def convert(
     jobs = _jobs(_pairs(pathlib.Path(source), pathlib.Path(target), lossless), beside)
     for job in tqdm.tqdm(jobs, desc=what, unit="image", disable=len(jobs) == 1):
         try:
-            _converted(job, function)
-            written(job.source)
+            written(job.source, _converted(job, function))
         except (image_io.ImageError, OSError) as error:
             failed[str(job.source)] = str(error)
         except MemoryError:

@@ -7,6 +7,7 @@ import numpy as np
 
 from blade_tf import image_codecs
 from blade_tf.files import PathLike, atomic_write
+from blade_tf.image import LUMA_WEIGHTS
 from blade_tf.image_codecs import MAX_PIXELS
 
 __all__ = [
@@ -130,7 +131,9 @@ def _encoded(path: Path, image: Image) -> bytes:
 
 
 def find_images(folder: PathLike) -> list[Path]:
-    """All files of `folder` and its subfolders that end in one of IMAGE_SUFFIXES, sorted; hidden files are left out.
+    """All files of `folder` and its subfolders that end in one of IMAGE_SUFFIXES, sorted.
+
+    Hidden files and folders, whose names begin with a dot, are left out; `folder` itself may be hidden.
 
     Raises:
       ImageError: the folder is missing, not a folder, or holds no image.
@@ -141,7 +144,9 @@ def find_images(folder: PathLike) -> list[Path]:
     found = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
     )
     if not found:
         raise ImageError(f"{folder}: no image found ({', '.join(IMAGE_SUFFIXES)})")
@@ -158,7 +163,8 @@ def luma(pixels: np.ndarray) -> np.ndarray:
         raise ValueError(f"pixels: expected float [..., 1 or 3], got {pixels.dtype} {list(pixels.shape)}")
     if pixels.shape[-1] == 1:
         return pixels
-    return 0.299 * pixels[..., :1] + 0.587 * pixels[..., 1:2] + 0.114 * pixels[..., 2:]
+    r, g, b = (weight * pixels[..., c : c + 1] for c, weight in enumerate(LUMA_WEIGHTS))
+    return r + g + b
 
 
 def quantize(pixels: np.ndarray, bits: int = 8) -> np.ndarray:

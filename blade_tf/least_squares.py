@@ -104,3 +104,11 @@ class NormalEquations:
         values = (np.maximum(values, 0) + self._damping(ridge)[:, None]) / np.maximum(self.count, 1)[:, None]
         roots = (vectors / np.sqrt(values)[:, None, :]) @ vectors.transpose(0, 2, 1)
         return np.where(self.count[:, None, None] > 0, roots, 0.0)
+
+    def scaled_whitening(self, ridge: float, energy: float, pixels: int) -> np.ndarray:
+        """Likewise, one unit of p changing what its bin adds by the target's root mean square, (energy / pixels)^(1/2).
+
+        By less in a bin of fewer pixels than the mean, whose gradient is mostly noise.
+        """
+        size = np.sqrt(energy / pixels * np.minimum(self.count / self.count.mean(), 1))
+        return size[:, None, None] * self.whitening(ridge)

@@ -46,11 +46,11 @@ DOES = {
 }
 
 
-# The models of other tasks, from a spec and the output, "final" or "trajectory".
+# The models of other tasks, from a spec without the task and the output, "final" or "trajectory".
 OTHERS: dict[str, Callable[[dict[str, Any], str], Any]] = {
-    "resampling": ResampleModel.from_spec,
-    "restoration": RestorationModel.from_spec,
-    "upscaling": UpscaleModel.from_spec,
+    "resampling": lambda spec, _: ResampleModel(**spec),
+    "restoration": lambda spec, output: RestorationModel(**spec, output=output),
+    "upscaling": lambda spec, _: UpscaleModel(**spec),
 }
 
 
@@ -60,7 +60,7 @@ def build(spec: dict[str, Any], output: str = "final", valid_range: tuple[float,
     The spec of the latter has form, selection, method, dt, steps, and what the form needs.
     """
     if "task" in spec:
-        return OTHERS[spec["task"]](spec, output)
+        return OTHERS[spec["task"]]({key: value for key, value in spec.items() if key != "task"}, output)
     rate = forms.rate(spec)
     if rate.stable_dt is not None and spec["method"] != "euler":
         raise ValueError(

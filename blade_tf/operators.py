@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import convolution, names, norms
+from blade_tf import arguments, convolution, names, norms
 
 __all__ = [
     "BORDERS",
@@ -67,15 +67,18 @@ def mask(known: Any) -> Operator:
     """The operator of inpainting: A u = known u, which is its own adjoint.
 
     Args:
-      known: 1 or True where a pixel is known, 0 elsewhere; what broadcasts to [N, H, W, C].
+      known: an array, 1 or True where a pixel is known, 0 elsewhere; what broadcasts to [N, H, W, C].
 
     Raises:
-      ValueError: no pixel is known, or a value is neither 0 nor 1.
+      ValueError: no pixel is known, a value is neither 0 nor 1, or a tensor without values, of a graph.
     """
+    if tf.is_tensor(known) and not hasattr(known, "numpy"):
+        raise ValueError(f"known: expected an array, got a tensor of a graph, {known.dtype.name} {known.shape}")
     values = np.asarray(known)
-    if not np.isin(values, (0, 1)).all():
-        raise ValueError("known: expected values 0 and 1, or False and True")
-    if not values.any():
+    wrong = ~np.isin(values, (0, 1))
+    if wrong.any():
+        raise ValueError(f"known: expected values 0 and 1, or False and True, got {values[wrong].flat[0]}")
+    if values.size and not values.any():
         raise ValueError(f"known: expected at least one known pixel, got none in {list(values.shape)}")
 
     def apply(u: Any) -> tf.Tensor:
@@ -95,18 +98,26 @@ def _kernel(kernel: Any) -> np.ndarray:
     return found
 
 
+def _of_sizes(u: tf.Tensor, right: Map, message: str) -> tf.Tensor:
+    """The image [N, H, W, C]; an error, in graphs of open sizes when they run, unless its [H, W] are right."""
+    if None in u.shape[1:3]:
+        holds = tf.reduce_all(right(tf.shape(u)[1:3]))
+        with tf.control_dependencies([tf.debugging.Assert(holds, [message, tf.shape(u)])]):
+            return tf.identity(u)
+    if not np.all(right(np.array(u.shape[1:3]))):
+        raise ValueError(f"{message} {list(u.shape)}")
+    return u
+
+
+def _divisible(u: tf.Tensor, factor: int) -> tf.Tensor:
+    return _of_sizes(u, lambda sizes: sizes % factor == 0, f"u: expected sizes that {factor} divides, got")
+
+
 def _checked(u: Any, name: str, kernel: np.ndarray, factor: int = 1) -> tf.Tensor:
     """The image as a tensor; an error unless it is float [N, H, W, C] and, times the factor, as large as the kernel."""
-    u = tf.convert_to_tensor(u)
-    if u.shape.rank not in (None, 4) or not u.dtype.is_floating or (u.shape.rank and 0 in u.shape):
-        raise ValueError(f"{name}: expected float [N, H, W, C], got {u.dtype.name} {u.shape}")
-    for axis, size in enumerate(kernel.shape, 1):
-        if u.shape.rank and u.shape[axis] is not None and factor * u.shape[axis] < size:
-            sizes = tuple(n and factor * n for n in u.shape[1:3])
-            raise ValueError(f"kernel: expected at most the image's size {sizes}, got {list(kernel.shape)}")
-    fits = tf.reduce_all(factor * tf.shape(u)[1:3] >= kernel.shape)
-    with tf.control_dependencies([tf.debugging.Assert(fits, ["kernel: larger than the image", tf.shape(u)])]):
-        return tf.identity(u)
+    most = "the image's size" if factor == 1 else f"{factor} times the image's size"
+    message = f"kernel: expected at most {most}, got {list(kernel.shape)} for"
+    return _of_sizes(arguments.images(name, u), lambda sizes: factor * sizes >= kernel.shape, message)
 
 
 def blur(kernel: Any, border: str = "replicate") -> Operator:
@@ -119,8 +130,8 @@ def blur(kernel: Any, border: str = "replicate") -> Operator:
       border: what lies outside of an image: "replicate", its border pixels, or "periodic", the image again.
 
     Raises:
-      ValueError: another shape, a value that is not finite, or an unknown border; when it is applied: an image smaller
-        than the kernel (tf.errors.InvalidArgumentError where sizes are unknown before a graph runs).
+      ValueError: another shape, a value that is not finite, or an unknown border; when applied: no float image, or
+        one smaller than the kernel (tf.errors.InvalidArgumentError where sizes are unknown before a graph runs).
     """
     found = _kernel(kernel)
     if border not in BORDERS:
@@ -139,8 +150,7 @@ def blur(kernel: Any, border: str = "replicate") -> Operator:
             v = convolution.transpose(v, factor, border)
         return v
 
-    periodic = border == "periodic"
-    return Operator(forward, adjoint, np.abs(found).sum() ** 2 if periodic else norms.blur_bound(factors))
+    return Operator(forward, adjoint, np.abs(found).sum() ** 2 if border == "periodic" else norms.blur_bound(factors))
 
 
 def _check_factor(factor: Any, offset: Any) -> tuple[int, int]:
@@ -152,11 +162,6 @@ def _check_factor(factor: Any, offset: Any) -> tuple[int, int]:
     return int(factor), int(offset)
 
 
-def _check_divides(factor: int, u: tf.Tensor) -> None:
-    if any(size is not None and size % factor for size in u.shape[1:3]):
-        raise ValueError(f"u: expected sizes that {factor} divides, got {list(u.shape)}")
-
-
 def subsample(factor: int, offset: int = 0) -> Operator:
     """Every `factor`-th pixel, `(A u)[y, x] = u[factor y + offset, factor x + offset]`; the adjoint inserts zeros.
 
@@ -165,17 +170,16 @@ def subsample(factor: int, offset: int = 0) -> Operator:
       offset: of the pixels that are kept, in [0, factor).
 
     Raises:
-      ValueError: for such a factor or offset, or, when it is applied, sizes that the factor does not divide.
+      ValueError: for such a factor or offset, or, when it is applied, another dtype or rank, no pixel, or sizes that
+        the factor does not divide (tf.errors.InvalidArgumentError where they are unknown before a graph runs).
     """
     factor, offset = _check_factor(factor, offset)
 
     def forward(u: Any) -> tf.Tensor:
-        u = tf.convert_to_tensor(u)
-        _check_divides(factor, u)
-        return u[:, offset::factor, offset::factor]
+        return _divisible(arguments.images("u", u), factor)[:, offset::factor, offset::factor]
 
     def adjoint(v: Any) -> tf.Tensor:
-        v = tf.convert_to_tensor(v)
+        v = arguments.images("v", v)
         n, h, w, c = tf.unstack(tf.shape(v))
         around = [offset, factor - 1 - offset]
         spread = tf.pad(v[:, :, tf.newaxis, :, tf.newaxis], [[0, 0], [0, 0], around, [0, 0], around, [0, 0]])
@@ -221,8 +225,7 @@ def downsample(kernel: Any, factor: int, offset: int = 0) -> Operator:
         return tf.reshape(each, [*blocks, factor**2 * channels, channels])
 
     def forward(u: Any) -> tf.Tensor:
-        u = _checked(u, "u", found)
-        _check_divides(factor, u)
+        u = _divisible(_checked(u, "u", found), factor)
         if separates(u):
             return convolution.downsample(u, axes, factor, offset, "periodic")
         coarse = tf.nn.space_to_depth(u, factor) if factor > 1 else u
@@ -254,11 +257,10 @@ def data_term(operator: Operator, f: Any, weight: Any) -> Map:
     Raises:
       ValueError: for a weight that is a number and not positive and finite.
     """
-    if not tf.is_tensor(weight) and not 0 < weight < math.inf:
-        raise ValueError(f"weight: expected a positive finite number, got {weight!r}")
     f = tf.convert_to_tensor(f)
     if tf.is_tensor(weight):
         return lambda u: tf.cast(weight, u.dtype) * operator.adjoint(f - operator(u))
+    weight = arguments.positive("weight", weight)
     return lambda u: weight * operator.adjoint(f - operator(u))
 
 
@@ -284,18 +286,31 @@ def squared_norm(kernel: Any, factor: int) -> float:
     return float(np.abs(_lags(found, factor)).sum())
 
 
+def _transfer(lags: np.ndarray, h: Any, w: Any) -> tf.Tensor:
+    """The transfer function of a convolution with [2 a + 1, 2 b + 1] taps, [h, w // 2 + 1] as of `rfft2`."""
+
+    def waves(size: Any, frequencies: Any, count: int) -> tf.Tensor:
+        reach = count // 2
+        at = tf.cast(tf.range(frequencies), tf.float64) * (-2 * math.pi / tf.cast(size, tf.float64))
+        phase = at[:, tf.newaxis] * tf.range(-reach, reach + 1, dtype=tf.float64)
+        return tf.complex(tf.cos(phase), tf.sin(phase))
+
+    left = waves(h, h, lags.shape[0]) @ tf.constant(lags, tf.complex128)
+    return tf.math.real(tf.matmul(left, waves(w, w // 2 + 1, lags.shape[1]), transpose_b=True))
+
+
 def transfer(kernel: Any, factor: int, size: int) -> np.ndarray:
-    """The transfer function of A A^T, A = subsample(factor) @ blur(kernel, "periodic"), at [size, size] frequencies.
+    """The transfer function of A A^T, A = subsample(factor) @ blur(kernel, "periodic"), on a coarse grid [size, size].
+
+    float64 [size, size // 2 + 1], the frequencies of `np.fft.rfft2`.
 
     Raises:
       ValueError: as `blur` and `subsample`.
     """
     found = _kernel(kernel)
     factor, _ = _check_factor(factor, 0)
-    lags = _lags(found, factor)
-    waves = (np.exp(-2j * math.pi / size * np.outer(np.arange(size), np.arange(n) - n // 2)) for n in lags.shape)
-    along_y, along_x = waves
-    return (along_y @ lags @ along_x.T).real
+    with tf.init_scope():
+        return _transfer(_lags(found, factor), size, size).numpy()
 
 
 def pseudo_inverse(kernel: Any, factor: int, offset: int = 0) -> Map:
@@ -307,37 +322,26 @@ def pseudo_inverse(kernel: Any, factor: int, offset: int = 0) -> Map:
 
     Args:
       kernel: [R, S], not larger than the fine grid.
-      factor: of the subsampling.
-      offset: of the subsampling.
+      factor, offset: of the subsampling.
 
     Returns:
       f [N, h, w, C] -> [N, factor h, factor w, C] of the same dtype, any h and w. The transforms are in float64.
 
     Raises:
-      ValueError: as `blur` and `subsample`; when it is applied: f is not [N, h, w, C], or the fine grid is smaller than
-        the kernel.
+      ValueError: as `blur` and `subsample`; when it is applied: f is not float [N, h, w, C], or the fine grid is
+        smaller than the kernel.
     """
     found = _kernel(kernel)
     factor, offset = _check_factor(factor, offset)
     operator = downsample(found, factor, offset)
     lags = _lags(found, factor)
 
-    def waves(size: Any, frequencies: Any, count: int) -> tf.Tensor:
-        reach = count // 2
-        at = tf.cast(tf.range(frequencies), tf.float64) * (-2 * math.pi / tf.cast(size, tf.float64))
-        phase = at[:, tf.newaxis] * tf.range(-reach, reach + 1, dtype=tf.float64)
-        return tf.complex(tf.cos(phase), tf.sin(phase))
-
     def apply(f: Any) -> tf.Tensor:
-        f = tf.convert_to_tensor(f)
-        if f.shape.rank != 4:
-            raise ValueError(f"f: expected [N, h, w, C], got {f.shape}")
+        f = arguments.images("f", f)
         h, w = tf.shape(f)[1], tf.shape(f)[2]
-        left = waves(h, h, lags.shape[0]) @ tf.constant(lags, tf.complex128)
-        right = waves(w, w // 2 + 1, lags.shape[1])
-        transfer = tf.math.real(tf.matmul(left, right, transpose_b=True))
-        usable = transfer > 1e-14 * np.abs(lags).sum()
-        inverse = tf.where(usable, 1 / tf.where(usable, transfer, 1), 0)
+        response = _transfer(lags, h, w)
+        usable = response > 1e-14 * np.abs(lags).sum()
+        inverse = tf.where(usable, 1 / tf.where(usable, response, 1), 0)
         planes = tf.transpose(tf.cast(f, tf.float64), [0, 3, 1, 2])
         spectrum = tf.signal.rfft2d(planes) * tf.cast(inverse, tf.complex128)
         solved = tf.transpose(tf.signal.irfft2d(spectrum, [h, w]), [0, 2, 3, 1])

@@ -91,11 +91,11 @@ def blade_resample(
     constant: bool = False,
     fill: float = float("nan"),
 ) -> tf.Tensor:
-    """`out(x) = image(y) + sum_k m_k(delta) sum_j filters[k, selection(y)][j] coefficients(y + j)`, y = x + [v] (eq 5.5).
+    """`out(x) = image(y) + sum_k m_k(delta) sum_j filters[k, selection(y)][j] coefficients(y + j)` (eq 5.5).
 
-    [.] are the nearest integers, ties to even; y is clamped to the image, and delta = v - [v], or what clamping leaves
-    of it. Border pixels are replicated. Native for float32. Gradients flow to the images, the filters and the
-    displacement, in the operations of `blade_tf.ops`.
+    y = x + [v], [.] the nearest integers, ties to even; y is clamped to the image, and delta = v - [v], or what
+    clamping leaves of it. Border pixels are replicated. Native for float32. Gradients flow to the images, the filters
+    and the displacement, in the operations of `blade_tf.ops`.
 
     Args:
       image, coefficients: float32 or float64 [N, H, W, C].

@@ -76,6 +76,7 @@ class RestorationModel(keras.Model):
             raise ValueError(f"knots: expected ascending blurs, got {tuple(knots)}")
         if knots and not (len(noise) == 2 and 0 < noise[0] <= noise[1]):
             raise ValueError(f"noise: expected two levels above 0 with knots, the least first, got {tuple(noise)}")
+        self._selections = [dict(arguments) for arguments in selections]
         self.selections = [Selection(**arguments) for arguments in selections]
         self.footprint = layers.odd_footprint(footprint)
         self.residual_footprint = layers.odd_footprint(residual_footprint)
@@ -93,11 +94,6 @@ class RestorationModel(keras.Model):
         """The trainable weights by name: state_0, state_1, residual_1, ..., [bins, R, S] or [knots, bins, R, S]."""
         self.supports_jit = ops.compiles_with_xla()
         self.built = True
-
-    @classmethod
-    def from_spec(cls, spec: dict[str, Any], output: str) -> RestorationModel:
-        """From what training writes: see `blade_tf.models.build`."""
-        return cls(**{key: value for key, value in spec.items() if key != "task"}, output=output)
 
     def select(self, inputs: Any) -> list[tf.Tensor]:
         """The first stage's selection of what `call` takes, as a list; no gradient flows through it."""
@@ -163,13 +159,8 @@ class RestorationModel(keras.Model):
         return keras.KerasTensor(shape if final else (shape[0], len(self.selections), *shape[1:]), image.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        # A selection's own config names a layer: its arguments are what another model is built of.
-        arguments = [
-            {k: v for k, v in s.get_config().items() if k not in ("name", "dtype", "trainable")}
-            for s in self.selections
-        ]
         return super().get_config() | {
-            "selections": arguments,
+            "selections": [dict(arguments) for arguments in self._selections],
             "footprint": list(self.footprint),
             "residual_footprint": list(self.residual_footprint),
             "output": self.output_form,

@@ -13,9 +13,12 @@ import tensorflow as tf
 
 from blade_tf import arguments, operators
 
-__all__ = ["MARGIN", "Sampling", "gaussian", "within_reflection"]
+__all__ = ["LEAST_CONDITION", "MARGIN", "Sampling", "gaussian", "within_reflection"]
 
 MARGIN = 8  # low-resolution pixels; the pseudo-inverse of the default PSF decays to 1e-5 in as many
+# Of A A^T, for what A^+ corrects: what 8 bits round away becomes noise of 12/255 at most.
+LEAST_CONDITION = 1e-4
+LARGEST = 501  # pixels along each axis of a kernel
 GRID = 128  # on which transfer functions are looked at: twice the largest margin
 
 
@@ -58,7 +61,7 @@ class Sampling:
 
     @functools.cached_property
     def transfer(self) -> np.ndarray:
-        """The transfer function of A A^T, a convolution on the low-resolution grid, at 128 x 128 frequencies."""
+        """The transfer function of A A^T, a convolution on the low-resolution grid, of 128 x 128 pixels."""
         return operators.transfer(self.kernel, self.factor, GRID)
 
     @property
@@ -69,7 +72,7 @@ class Sampling:
     @functools.cached_property
     def margin(self) -> int:
         """Low-resolution pixels in which A^+ decays to 1e-5, at least `MARGIN` and at most 63."""
-        response = np.abs(np.fft.ifft2(1 / np.maximum(self.transfer, 1e-14 * self.transfer.max())).real)
+        response = np.abs(np.fft.irfft2(1 / np.maximum(self.transfer, 1e-14 * self.transfer.max())))
         away = np.minimum(np.arange(GRID), GRID - np.arange(GRID))
         seen = np.maximum.outer(away, away)[response > 1e-5 * response.max()]
         return int(np.clip(seen.max(), MARGIN, GRID // 2 - 1))
@@ -98,14 +101,16 @@ def gaussian(factor: int, sigma: float, position: float | None = None) -> Sampli
         0 samples u[::factor, ::factor].
 
     Raises:
-      ValueError: for a factor that is not an integer of at least 2, a sigma that is not positive, or a position outside
-        of [0, factor - 1].
+      ValueError: for a factor that is not an integer of at least 2, a sigma that is not positive or whose kernel has
+        more than 501 pixels along an axis, or a position outside of [0, factor - 1].
     """
     factor = arguments.count("factor", factor, 2)
     sigma = arguments.positive("sigma", sigma)
     at = (factor - 1) / 2 if position is None else float(position)
     if not 0 <= at <= factor - 1:
         raise ValueError(f"position: expected a number in [0, {factor - 1}], got {position!r}")
+    if 6 * sigma > LARGEST - 1:
+        raise ValueError(f"sigma: expected a kernel of at most {LARGEST} pixels along each axis, got {sigma:g}")
     radius = math.ceil(3 * sigma)
     first, last = math.ceil(at - radius), math.floor(at + radius)
     # A convolution's kernel runs against the pixels.
@@ -136,13 +141,7 @@ def within_reflection(
     Raises:
       ValueError: an image that is not float [N, h, w, C], without pixels, or, outside of graphs, with NaN or infinity.
     """
-    f = tf.convert_to_tensor(image)
-    if f.shape.rank != 4 or not f.dtype.is_floating:
-        raise ValueError(f"image: expected float [N, h, w, C], got {f.dtype.name} {f.shape}")
-    if 0 in f.shape:
-        raise ValueError(f"image: expected pixels, got {f.shape}")
-    if tf.executing_eagerly() and not bool(tf.reduce_all(tf.math.is_finite(f))):
-        raise ValueError("image: expected finite values, got NaN or infinity")
+    f = arguments.images("image", image, finite=True)
     extended = _reflected(_reflected(f, margin, 1), margin, 2)
     u = function(tf.ensure_shape(extended, [f.shape[0], *(s and s + 2 * margin for s in f.shape[1:3]), f.shape[3]]))
     cut = slice(factor * margin, -factor * margin or None)

@@ -244,11 +244,8 @@ def _fit_linear(rate: Any, problem: _OneStep, train: ml_collections.ConfigDict) 
         mean = np.tensordot(count / count.sum(), fitted[name], 1)
         # A bin that the data never select gets what the others have on average.
         arrays[f"least_squares/{name}"] = np.where(count.reshape(-1, *[1] * mean.ndim) > 0, fitted[name], mean)
-        # One unit of p changes what its bin adds to the rate by the typical size of the target; less in a bin that few
-        # pixels select, whose gradient is mostly noise.
-        size = scale / np.sqrt(problem.pixels) * np.sqrt(np.minimum(count / count.mean(), 1))
-        whitening = part.basis @ part.equations.whitening(train.whitening_ridge)
-        arrays[f"whitening/{name}"] = size[:, np.newaxis, np.newaxis] * whitening
+        root = part.equations.scaled_whitening(train.whitening_ridge, problem.energy, problem.pixels)
+        arrays[f"whitening/{name}"] = part.basis @ root
     return arrays
 
 

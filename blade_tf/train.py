@@ -266,7 +266,7 @@ def _train(
                     f"stopped by {signal.Signals(stop.signal).name} at step {step}; state saved in {path}",
                     stop.signal,
                 )
-    return _finish(path, opened, start, trainer, summaries, config)
+    return _finish(path, opened, start, trainer, config)
 
 
 def _best_weights(trainer: _Trainer, data: batches.Data, average: bool) -> dict[str, np.ndarray]:
@@ -283,12 +283,7 @@ def _best_weights(trainer: _Trainer, data: batches.Data, average: bool) -> dict[
 
 
 def _finish(
-    path: pathlib.Path,
-    data: batches.Data,
-    start: Start,
-    trainer: _Trainer,
-    summaries: Summaries,
-    config: ml_collections.ConfigDict,
+    path: pathlib.Path, data: batches.Data, start: Start, trainer: _Trainer, config: ml_collections.ConfigDict
 ) -> models.Trained:
     rivals = trainer.task.rivals(data, config)
     bank = _best_weights(trainer, data, config.train.average)

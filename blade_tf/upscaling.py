@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import ops
+from blade_tf import arguments, ops
 from blade_tf.interpolation import interpolate
 from blade_tf.layers import Blade
-from blade_tf.sampling import Sampling, gaussian, within_reflection
+from blade_tf.sampling import LEAST_CONDITION, Sampling, gaussian, within_reflection
 from blade_tf.selection import Selection
 
 __all__ = ["UpscaleModel"]
@@ -39,7 +39,8 @@ class UpscaleModel(keras.Model):
       **kwargs: of keras.Model.
 
     Raises:
-      ValueError: for no stage, and what `blade_tf.sampling.gaussian`, `Selection` and `Blade` refuse; when it is
+      ValueError: for no stage, a sigma from 0.74 low-resolution pixels on, whose A^+ makes noise of what 8 bits round
+        away, and what `blade_tf.sampling.gaussian`, `Selection` and `Blade` refuse; when it is
         applied, for an image that is not float [N, h, w, C], has no pixels, or, outside of graphs, is not finite.
     """
 
@@ -56,17 +57,18 @@ class UpscaleModel(keras.Model):
         if not selections:
             raise ValueError("selections: expected at least one stage, got none")
         self.sampling: Sampling = gaussian(factor, sigma, position)
+        if self.sampling.condition < LEAST_CONDITION:
+            raise ValueError(
+                f"sigma: expected a condition of at least {LEAST_CONDITION:g}, got {self.sampling.condition:.1g} of "
+                f"sigma {sigma:g}: too wide a blur to be undone"
+            )
         self.factor, self.sigma, self.position = int(factor), float(sigma), float(position)
-        self.selections = [Selection(**arguments) for arguments in selections]
+        self._selections = [dict(given) for given in selections]
+        self.selections = [Selection(**given) for given in selections]
         self.stages = [Blade(selection.num_bins * self.factor**2, footprint) for selection in self.selections]
         self.footprint = tuple(footprint)
         self.supports_jit = ops.compiles_with_xla()
         self.built = True
-
-    @classmethod
-    def from_spec(cls, spec: dict[str, Any], output: str) -> UpscaleModel:
-        """From what training writes, see `blade_tf.models.build`; it has one output whatever `output`."""
-        return cls(**{key: value for key, value in spec.items() if key != "task"})
 
     @property
     def bank(self) -> dict[str, keras.Variable]:
@@ -97,6 +99,12 @@ class UpscaleModel(keras.Model):
         changed = u + tf.cast(self.stages[k](u, self.choose(k, u)), u.dtype)
         return self.sampling.explaining(f)(changed)
 
+    def __call__(self, image: Any, *args: Any, **kwargs: Any) -> Any:
+        # Here, as Keras dresses up the errors of `call`.
+        if not isinstance(image, keras.KerasTensor):
+            image = arguments.images("image", image, finite=True)
+        return super().__call__(image, *args, **kwargs)
+
     def call(self, image: tf.Tensor) -> tf.Tensor:
         def stages(f: tf.Tensor) -> tf.Tensor:
             u = self.start(f)
@@ -104,22 +112,17 @@ class UpscaleModel(keras.Model):
                 u = self.stage(k, u, f)
             return u
 
-        return within_reflection(image, self.factor, stages)
+        return within_reflection(image, self.factor, stages, self.sampling.margin)
 
     def compute_output_spec(self, image: Any) -> keras.KerasTensor:
         n, h, w, c = image.shape
         return keras.KerasTensor((n, h and self.factor * h, w and self.factor * w, c), image.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        # A selection's own config names a layer: its arguments are what another model is built of.
-        arguments = [
-            {k: v for k, v in s.get_config().items() if k not in ("name", "dtype", "trainable")}
-            for s in self.selections
-        ]
         return super().get_config() | {
             "factor": self.factor,
             "sigma": self.sigma,
             "position": self.position,
-            "selections": arguments,
+            "selections": [dict(given) for given in self._selections],
             "footprint": list(self.footprint),
         }

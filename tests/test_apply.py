@@ -285,7 +285,7 @@ def test_the_shared_tensor_is_the_default_of_coherence_enhancing_diffusion():
 
 def test_unknown_ways_are_refused(folder, workdir, tmp_path):
     image_io.write_image(tmp_path / "a.png", image_of(samples(8, 1)))
-    with pytest.raises(ValueError, match="colour: unknown way 'seperate', did you mean 'separate'"):
+    with pytest.raises(ValueError, match="way: unknown way 'seperate', did you mean 'separate'"):
         apply.apply_files(folder, tmp_path / "a.png", tmp_path / "b.png", colour="seperate")
     with pytest.raises(
         ValueError, match=r"colour: expected none, as a \.keras file selects in its own way, got 'luma'"
@@ -367,6 +367,23 @@ def test_no_picture_beside_is_written_over_an_input_or_another_one(tmp_path):
         convert(tmp_path / "in", tmp_path / "out", beside=True)
     assert not (tmp_path / "out").exists()
     assert convert(tmp_path / "in", tmp_path / "out") == {}
+
+
+def test_what_is_told_of_a_result(tmp_path):
+    """Of each that was written, and no other."""
+    for size in (4, 5, 6):
+        write(tmp_path / f"in/{size}.png", size, 7)
+    told = {}
+
+    def halved(image):
+        if len(image.pixels) == 5:
+            raise ValueError("odd")
+        return image.pixels / 2, image.pixels.shape
+
+    failed = image_files.convert(tmp_path / "in", tmp_path / "out", halved, "halve", written=told.__setitem__)
+    assert list(failed) == [str(tmp_path / "in/5.png")]
+    assert told == {tmp_path / "in/4.png": (4, 7, 1), tmp_path / "in/6.png": (6, 7, 1)}
+    assert files_in(tmp_path / "out") == ["4.png", "6.png"]
 
 
 def test_an_input_within_the_output(tmp_path):

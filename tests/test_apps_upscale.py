@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -197,8 +198,8 @@ def test_the_data_term_alone_reaches_the_projection():
 
 
 @FACTORS
-def test_the_weight_is_relative_to_the_norm(factor):
-    """A constant's error goes by 1 - weight in one step, whatever the factor, the PSF and dt."""
+def test_the_relaxation_is_relative_to_the_norm(factor):
+    """A constant's error goes by 1 - relaxation in one step, whatever the factor, the PSF and dt."""
     sampling = upscale.gaussian(factor, 0.4 * factor)
     f = tf.ones([1, 12, 12, 1], tf.float64)
     operator = sampling.operator()
@@ -208,8 +209,8 @@ def test_the_weight_is_relative_to_the_norm(factor):
 
 
 @pytest.mark.parametrize("model", ["tv_flow", "ced_convex", "perona_malik_paper"])
-@pytest.mark.parametrize("weight", [None, 1.0])
-def test_photographs_come_back_better_than_by_lanczos(model, weight):
+@pytest.mark.parametrize("relaxation", [None, 1.0])
+def test_photographs_come_back_better_than_by_lanczos(model, relaxation):
     sampling = upscale.gaussian(2, 0.8)
     truth = photograph(120, 160)
     f = sampling.operator("replicate")(truth)
@@ -218,7 +219,7 @@ def test_photographs_come_back_better_than_by_lanczos(model, weight):
         float(metrics.psnr(found[:, inside, inside], truth[:, inside, inside])[0])
         for found in (
             interpolate(f, 2, sampling.position),
-            upscale.Upscaler(sampling, model, 10 if weight is None else 5, weight)(f),
+            upscale.Upscaler(sampling, model, 10 if relaxation is None else 5, relaxation)(f),
         )
     ]
     assert psnr[1] > psnr[0] + 0.5
@@ -244,7 +245,7 @@ def test_small_images(height, width):
 def test_the_paper_s_setting():
     upscaler = upscale.paper()
     assert (upscaler.model, upscaler.steps, upscaler.sampling.factor) == ("tv_flow_paper", 10, 4)
-    assert upscaler.weight == pytest.approx(0.35 * upscaler.sampling.squared_norm)
+    assert upscaler.relaxation == pytest.approx(0.35 * upscaler.sampling.squared_norm)
     f = photograph(12, 10, 1)
     assert upscaler(f).shape == (1, 48, 40, 1)
 
@@ -267,15 +268,15 @@ FLAT = np.zeros((1, 8, 8, 1), np.float32)
         (lambda: upscale.Sampling(2, np.ones((2, 2)), 0), "kernel: expected a sum of 1, got 4"),
         (lambda: upscale.Sampling(2, np.ones(1), 0), r"kernel: expected \[R, S\], got \[1\]"),
         (lambda: upscale.Sampling(2, np.ones((1, 1)), 2), r"offset: expected an integer in \[0, 2\), got 2"),
-        (lambda: upscale.upscale(FLAT, SAMPLING, still, 1.0, weight=0), "weight: expected a positive number, got 0"),
-        (lambda: upscale.upscale(FLAT, SAMPLING, still, 1.0, weight=-1), "weight: expected a positive number, got -1"),
-        (lambda: upscale.upscale(FLAT, SAMPLING, still, 1.0, weight=2), "weight: expected less than 2, .* got 2"),
+        (lambda: upscale.upscale(FLAT, SAMPLING, still, 1.0, relaxation=0), "relaxation: expected a positive .* got 0"),
+        (lambda: upscale.upscale(FLAT, SAMPLING, still, 1.0, relaxation=-1), "relaxation: expected a .* got -1"),
+        (lambda: upscale.upscale(FLAT, SAMPLING, still, 1.0, relaxation=2), "relaxation: expected less .* got 2"),
         (lambda: upscale.upscale(FLAT, SAMPLING, still, 0.0), "dt: expected a positive number, got 0.0"),
         (lambda: upscale.upscale_exactly(FLAT, SAMPLING, still, -1.0), "dt: expected a positive number, got -1.0"),
         (lambda: upscale.upscale_exactly(FLAT, SAMPLING, still, 1.0, -1), "steps: expected a non-negative integer"),
-        (lambda: upscale.upscale_exactly(FLAT[0], SAMPLING, still, 1.0), r"image: expected float \[N, h, w, C\]"),
+        (lambda: upscale.upscale_exactly(FLAT[0], SAMPLING, still, 1.0), r"image: expected float \[N, H, W, C\]"),
         (lambda: upscale.upscale_exactly(FLAT.astype(int), SAMPLING, still, 1.0), r"image: expected float .* int64"),
-        (lambda: upscale.upscale_exactly(FLAT[:, :0], SAMPLING, still, 1.0), r"image: expected pixels, got \(1, 0, 8"),
+        (lambda: upscale.upscale_exactly(FLAT[:, :0], SAMPLING, still, 1.0), r"image: expected at least one pixel"),
         (lambda: upscale.upscale(FLAT[:, :1, :1], upscale.gaussian(2, 9), still, 1.0), r"kernel: expected at most"),
         (lambda: upscale.Upscaler(SAMPLING, "ced_convx"), "model: unknown name .* did you mean 'ced_convex'"),
         (lambda: upscale.Upscaler(SAMPLING, "restoration"), "model: expected one that evolves images"),
@@ -289,8 +290,9 @@ FLAT = np.zeros((1, 8, 8, 1), np.float32)
         (lambda: upscale.load("upscale_x2", upscale.gaussian(2, 0.9)), "sampling: expected factor 2, sigma 0.8 and"),
         (lambda: upscale.load("upscale_x2", upscale.gaussian(2, 0.8, 0)), "sampling: .* got factor 2, position 0 and"),
         (lambda: upscale.Upscaler(SAMPLING, steps=-1), "steps: expected a non-negative integer, got -1"),
-        (lambda: upscale.Upscaler(SAMPLING, weight=2.5), "weight: expected less than 2, .* got 2.5"),
-        (lambda: upscale.Upscaler(SAMPLING, way="lumma"), "colour: unknown way 'lumma', did you mean 'luma'"),
+        (lambda: upscale.Upscaler(SAMPLING, relaxation=2.5), "relaxation: expected less than 2, .* got 2.5"),
+        (lambda: upscale.Upscaler(SAMPLING)(FLAT.repeat(2, -1)), "image: expected 1 or 3 channels, .* got 2$"),
+        (lambda: upscale.Upscaler(SAMPLING, way="lumma"), "way: unknown way 'lumma', did you mean 'luma'"),
         (lambda: upscale.export(upscale.Upscaler(SAMPLING), "x", channels=2), "channels: expected 1 or 3, got 2"),
     ],
 )  # fmt: skip
@@ -383,9 +385,9 @@ def test_the_program_exports(program, tmp_path):
     [
         (["--factor=1"], "factor: expected an integer of at least 2, got 1"),
         (["--factor=2.5"], "flag --factor=2.5"),
-        (["--sigma=0"], "sigma: expected a positive number, got 0.0"),
-        (["--weight=0"], "weight: expected a positive number, got 0.0"),
-        (["--weight=2"], "weight: expected less than 2"),
+        (["--sigma=-1"], "sigma: expected a positive number, got -1.0"),
+        (["--relaxation=0"], "relaxation: expected a positive number, got 0.0"),
+        (["--relaxation=2"], "relaxation: expected less than 2"),
         (["--position=-1"], "position: expected a number in [0, 1], got -1.0"),
         (["--model=cde"], "model: unknown name or path 'cde'"),
         (["--model=restoration"], "model: expected one that evolves images, got 'restoration'"),
@@ -393,8 +395,8 @@ def test_the_program_exports(program, tmp_path):
         (["--model=upscale_x2", "--sigma=0.5"], "sampling: expected factor 2, sigma 0.8"),
         (["--model=upscale_x2", "--steps=3"], "steps: expected none with --model=upscale_x2"),
         (["--model=upscale_x2", "--colour=luma"], "colour: expected none with --model=upscale_x2"),
-        (["--paper", "--model=upscale_x2"], "model: expected none with --paper, got upscale_x2"),
-        (["--output="], "expected --input and --output, or --export, or all three"),
+        (["--paper", "--model=upscale_x2"], "model: expected none with --paper, got 'upscale_x2'"),
+        (["--paper", "--sigma=0.4"], "sigma: expected none with --paper, got 0.4"),
     ],
 )  # fmt: skip
 def test_the_program_s_errors_are_one_line(flags, message, program, tmp_path):
@@ -470,8 +472,27 @@ def test_an_image_with_nan_is_refused():
     f[0, 3, 4] = np.nan
     with pytest.raises(ValueError, match="image: expected finite values"):
         upscale.Upscaler(upscale.gaussian(2, 0.8))(f)
-    with pytest.raises(ValueError, match="image: expected pixels"):
-        upscale.Upscaler(upscale.gaussian(2, 0.8))(f[:0])
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((1, 8, 8, 1), np.uint8), "image: expected float [N, H, W, C], got uint8 [1, 8, 8, 1]"),
+        (FLAT[0], "image: expected float [N, H, W, C], got float32 [8, 8, 1]"),
+        (FLAT[:, :0], "image: expected at least one pixel and channel, got float32 [1, 0, 8, 1]"),
+        (FLAT + np.inf, "image: expected finite values, got NaN or infinity"),
+    ],
+)
+def test_trained_stages_say_what_is_wrong_as_the_regularisers_do(image, message):
+    for upscaler in (upscale.best(SAMPLING), upscale.Upscaler(SAMPLING)):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            upscaler(image)
+
+
+def test_no_image_is_an_empty_batch():
+    for upscaler in (upscale.best(SAMPLING), upscale.Upscaler(SAMPLING), upscale.Upscaler(SAMPLING, relaxation=1.0)):
+        assert upscaler(FLAT[:0]).shape == (0, 16, 16, 1)
+        assert upscaler(FLAT[:0].repeat(3, -1)).shape == (0, 16, 16, 3)
 
 
 def test_a_kernel_far_from_its_middle_shifts_the_image():
@@ -491,9 +512,9 @@ def test_a_kernel_far_from_its_middle_shifts_the_image():
 @pytest.mark.parametrize("sigma", [0.75, 1.0])
 def test_a_blur_too_wide_for_eq_47_is_refused(sigma):
     sampling = upscale.gaussian(2, 2 * sigma)
-    with pytest.raises(ValueError, match=r"sampling: expected a condition of at least 0.0001 without a weight, got"):
+    with pytest.raises(ValueError, match=r"sampling: expected a condition of at least 0.0001 without a relaxation,"):
         upscale.Upscaler(sampling)
-    assert upscale.best(sampling).weight == 1
+    assert upscale.best(sampling).relaxation == 1
 
 
 @pytest.mark.parametrize("factor", [2, 3])

@@ -16,41 +16,24 @@ from blade_tf import image_io
 
 SOURCES = pathlib.Path(blade_tf.__file__).parents[1]
 
+FILES = ["input", "output", "[no]beside", "export", "[no]portable", "channels"]
 FLAGS = {
-    "prepare": ["images", "output", "workers", "config"],
-    "train": ["data", "workdir", "config"],
-    "evaluate": ["model", "images", "output", "workers", "config"],
+    "prepare": ["config", "images", "output", "workers"],
+    "train": ["config", "data", "workdir"],
+    "evaluate": ["config", "model", "images", "output", "workers"],
     "apply": ["model", "input", "output", "steps", "dt"],
     "export": ["model", "output", "[no]portable", "channels"],
     "demo": ["output"],
     "deblur": [
-        *["input", "output", "kernel", "mask", "noise", "[no]estimate", "regulariser", "dt", "lambda", "steps"],
-        *["[no]paper", "stages", "[no]beside", "export", "[no]portable", "channels"],
+        *[*FILES, "kernel", "mask", "noise", "[no]estimate", "regulariser", "dt", "lambda", "steps", "[no]paper"],
+        "stages",
     ],
-    "upscale": [
-        *["input", "output", "export", "[no]portable", "channels", "factor", "model", "sigma", "position", "steps"],
-        *["weight", "[no]paper", "[no]beside"],
-    ],
+    "upscale": [*FILES, "factor", "model", "sigma", "position", "steps", "relaxation", "[no]paper"],
     "segment": [
-        *["input", "output", "export", "[no]portable", "channels", "model", "start", "[no]stretch", "mu", "nu"],
-        *["lambda1", "lambda2", "dt", "iterations", "tolerance", "[no]overlay", "[no]beside"],
+        *[*FILES, "model", "start", "[no]stretch", "mu", "nu", "lambda1", "lambda2", "dt", "iterations", "tolerance"],
+        "[no]overlay",
     ],
-    "resample": [
-        *[
-            "input",
-            "output",
-            "shift",
-            "flow",
-            "align",
-            "write_flow",
-            "model",
-            "fill",
-            "[no]beside",
-            "export",
-            "[no]portable",
-            "channels",
-        ],
-    ],
+    "resample": [*FILES, "shift", "flow", "align", "write_flow", "model", "fill"],
     "compare": ["images", "output"],
 }
 REQUIRED = {
@@ -124,6 +107,25 @@ def test_what_is_missing_is_named(name, program):
 )
 def test_errors_are_one_line(name, arguments, message, program):
     assert_error(program(name, *arguments), f"blade-{name}: {message}")
+
+
+@pytest.mark.parametrize("name", [name for name in FLAGS if FLAGS[name][: len(FILES)] == FILES])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected --input and --output, or --export, or all three"),
+        (["--input=a.png"], "expected --input and --output, or --export, or all three"),
+        (["--output=b.png", "--export={saved}"], "expected --input and --output, or --export, or all three"),
+        (["--input=a.png", "--output=b.png", "--portable"], "portable: expected none without --export, got True"),
+        (["--input=a.png", "--output=b.png", "--channels=1"], "channels: expected none without --export, got 1"),
+        (["--export={saved}", "--beside"], "beside: expected none without --input, got True"),
+        (["--export={saved}", "--channels=2"], "channels: expected 1 or 3, got 2"),
+    ],
+)
+def test_files_and_exports(name, arguments, message, program, tmp_path):
+    saved = tmp_path / "saved"
+    assert_error(program(name, *(word.format(saved=saved) for word in arguments)), f"blade-{name}: {message}")
+    assert not saved.exists()
 
 
 @pytest.mark.parametrize("name", ["apply", "evaluate", "export"])

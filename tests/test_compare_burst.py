@@ -38,3 +38,8 @@ def test_two_frames_are_no_burst(scene):
     for k in (12, 13):
         (scene / f"frame{k}.png").unlink()
     assert burst.burst(scene) is None
+
+
+def test_a_flow_is_known_up_to_1e9():
+    flow = np.array([(0, 1e9), (-1e9, 0), (0, 1.01e9), (np.nan, 0), (0, -np.inf)], np.float32)
+    assert flow_io.known(flow).tolist() == [True, True, False, False, False]

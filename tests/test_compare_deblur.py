@@ -43,7 +43,7 @@ def test_total_variation_of_a_blurred_image_has_converged():
 
 @pytest.mark.parametrize("kind", ["random", "scratches"])
 def test_masks_differ_by_seed_and_leave_most_pixels(kind):
-    first, again, other = (deblur_peers.mask(kind, (96, 128, 1), seed) for seed in (0, 0, 1))
+    first, again, other = (degraded.mask(kind, (96, 128, 1), seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     assert 0.4 < first.mean() < 0.99

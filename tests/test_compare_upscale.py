@@ -80,7 +80,7 @@ def test_a_comparison_of_a_folder(monkeypatch, tmp_path):
 
 def test_tuning_takes_what_is_best(monkeypatch):
     monkeypatch.setattr(compare, "STEPS", (0, 4))
-    monkeypatch.setattr(compare, "WEIGHTS", (1.0,))
+    monkeypatch.setattr(compare, "RELAXATIONS", (1.0,))
     monkeypatch.setattr(compare, "BACK_PROJECTIONS", (0, 3))
     tuned = compare.tune([photograph(64, 80)], compare.PROBLEMS[-1])
     assert tuned == compare.Tuned(3, 4, 1.0, 4)

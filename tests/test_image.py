@@ -125,16 +125,12 @@ def test_luma_of_a_gray_image_is_that_image():
 
 @pytest.mark.parametrize("axis", [1, 2])
 @pytest.mark.parametrize("size", SIZES)
-def test_differences_against_numpy(axis, size):
+def test_forward_difference_against_numpy(axis, size):
     image = random_image(2, *size, 2, dtype=np.float64)
-    amounts = {1: (1, 1, 0, 0), 2: (0, 0, 1, 1)}[axis]
-    steps = np.diff(edge_pad(image, *amounts), axis=axis) / 0.3
-    kept = np.arange(image.shape[axis])
+    amounts = {1: (0, 1, 0, 0), 2: (0, 0, 0, 1)}[axis]
+    expected = np.diff(edge_pad(image, *amounts), axis=axis) / 0.3
     for wrap in (lambda f: f, lambda f: in_graph(f, tf.float64)):
-        forward = wrap(lambda u: im.forward_difference(u, axis, 0.3))(image)
-        backward = wrap(lambda u: im.backward_difference(u, axis, 0.3))(image)
-        np.testing.assert_array_equal(forward, np.take(steps, kept + 1, axis))
-        np.testing.assert_array_equal(backward, np.take(steps, kept, axis))
+        np.testing.assert_array_equal(wrap(lambda u: im.forward_difference(u, axis, 0.3))(image), expected)
 
 
 @pytest.mark.parametrize("axis", [1, 2])
@@ -283,6 +279,6 @@ def test_other_wrong_arguments_are_named():
         in_graph(im.luma)(random_image(1, 4, 5, 3))
     with pytest.raises(ValueError, match="left: expected a non-negative amount, got -1"):
         im.pad_replicate(random_image(1, 4, 5, 2), 0, 0, -1, 0)
-    for function in (im.forward_difference, im.backward_difference, im.flux_difference):
+    for function in (im.forward_difference, im.flux_difference):
         with pytest.raises(ValueError, match=r"axis: expected 1 \(y\) or 2 \(x\), got 3"):
             function(random_image(1, 4, 5, 2), 3)

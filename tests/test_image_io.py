@@ -468,6 +468,14 @@ def test_find_images_is_recursive_and_sorted(tmp_path):
     assert find_images(tmp_path) == expected
 
 
+def test_find_images_leaves_out_hidden_folders(tmp_path):
+    folder = tmp_path / ".cache" / "photographs"  # the folder itself may lie in one
+    for name in ("a.png", ".thumbnails/b.png", "deep/.trash/er/c.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    assert find_images(folder) == [folder / "a.png"]
+
+
 def test_find_images_names_a_bad_folder(tmp_path):
     (tmp_path / "file.txt").touch()
     with pytest.raises(ImageError, match="none: no such folder"):

@@ -160,6 +160,13 @@ def test_whitening_makes_the_patches_white(ridge):
         np.testing.assert_allclose(whitening[k] @ covariance @ whitening[k], np.eye(8), rtol=0, atol=1e-9)
 
 
+def test_whitening_is_scaled_to_the_target_and_less_in_small_bins():
+    equations = NormalEquations(np.tile(np.eye(2), (3, 1, 1)), np.zeros((3, 2)), np.array([16, 4, 1]))
+    scale = 1.5 * np.sqrt([1, 4 / 7, 1 / 7])[:, np.newaxis, np.newaxis]
+    found = equations.scaled_whitening(1e-9, energy=45.0, pixels=20)
+    np.testing.assert_allclose(found, scale * equations.whitening(1e-9), rtol=1e-12)
+
+
 @pytest.mark.parametrize("pixels", [1, 3, 7])
 def test_bins_of_few_float32_pixels_have_finite_roots(pixels):
     """Their equations have eigenvalues of zero, which float32 rounds to either sign, beyond so small a ridge."""

@@ -169,8 +169,8 @@ def test_the_pseudo_inverse_in_a_graph_of_open_sizes():
     ("call", "message"),
     [
         (lambda: operators.blur(np.ones(3)), r"kernel: expected \[R, S\], got \[3\]"),
-        (lambda: operators.blur(KERNEL)(np.ones((0, 8, 8, 1))), r"u: expected float .* \(0, 8, 8, 1\)"),
-        (lambda: operators.downsample(KERNEL, 2)(np.ones((0, 8, 8, 1))), r"u: expected float .* \(0, 8, 8, 1\)"),
+        (lambda: operators.blur(KERNEL)(np.ones((1, 0, 8, 1))), r"u: expected at least one pixel .* \[1, 0, 8, 1\]"),
+        (lambda: operators.downsample(KERNEL, 2)(np.ones((1, 8, 8, 0))), r"u: expected at least one pixel and channel"),
         (lambda: operators.blur([[np.nan]]), r"kernel: expected finite values"),
         (lambda: operators.blur(np.zeros((3, 3))), r"kernel: expected finite values, not all of them 0"),
         (lambda: operators.blur(KERNEL, "reflect"), r"border: unknown border 'reflect'"),
@@ -181,12 +181,17 @@ def test_the_pseudo_inverse_in_a_graph_of_open_sizes():
         (lambda: operators.subsample(1.5), r"factor: expected a positive integer, got 1.5"),
         (lambda: operators.subsample(2, 2), r"offset: expected an integer in \[0, 2\), got 2"),
         (lambda: operators.subsample(2)(np.ones((1, 3, 4, 1))), r"u: expected sizes .* got \[1, 3, 4, 1\]"),
+        (lambda: operators.subsample(2)(np.ones((4, 4, 1))), r"u: expected float \[N, H, W, C\], got float64 \[4, 4"),
+        (lambda: operators.subsample(2).adjoint(np.ones((4, 4, 1))), r"v: expected float \[N, H, W, C\], got float64"),
         (lambda: operators.mask(np.zeros((4, 4, 1))), r"known: expected at least one known pixel"),
-        (lambda: operators.mask(np.full((4, 4, 1), 0.5)), r"known: expected values 0 and 1"),
+        (lambda: operators.mask(np.array([[[1], [0.5]]])), r"known: expected values 0 and 1, or False .*, got 0.5"),
+        (lambda: tf.function(operators.mask, [tf.TensorSpec([4, 4, 1])]).get_concrete_function(),
+         r"known: expected an array, got a tensor of a graph, float32 \(4, 4, 1\)"),
         (lambda: operators.data_term(operators.identity(), np.ones((1, 4, 4, 1)), 0.0), r"weight: .* got 0.0"),
         (lambda: operators.data_term(operators.identity(), np.ones((1, 4, 4, 1)), -1.0), r"weight: .* got -1.0"),
         (lambda: operators.data_term(operators.identity(), np.ones((1, 4, 4, 1)), np.nan), r"weight: .* got nan"),
-        (lambda: operators.pseudo_inverse(KERNEL, 2)(np.ones((8, 8, 1))), r"f: expected \[N, h, w, C\], got \(8,"),
+        (lambda: operators.data_term(operators.identity(), np.ones((1, 4, 4, 1)), "a"), r"weight: .*number, got 'a'"),
+        (lambda: operators.pseudo_inverse(KERNEL, 2)(np.ones((8, 8, 1))), r"f: expected float .*, got float64 \[8, "),
         (lambda: operators.pseudo_inverse(KERNEL, 2)(np.ones((1, 8, 2, 1))), r"kernel: expected .* got \[3, 5\]"),
         (lambda: operators.pseudo_inverse(KERNEL, 2, 2), r"offset: expected an integer in \[0, 2\), got 2"),
         (lambda: operators.squared_norm(KERNEL, 0), r"factor: expected a positive integer, got 0"),
@@ -201,5 +206,24 @@ def test_errors_name_the_argument(call, message):
 def test_graphs_refuse_a_kernel_that_is_too_large_when_they_run():
     blurred = tf.function(operators.blur(KERNEL), input_signature=[tf.TensorSpec(None, tf.float64)])
     assert blurred(np.ones((1, 3, 5, 1))).shape == [1, 3, 5, 1]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="kernel: larger than the image"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="kernel: expected at most the image"):
         blurred(np.ones((1, 3, 4, 1)))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: operators.subsample(2), lambda: operators.downsample(KERNEL, 2)], ids=["subsample", "downsample"]
+)
+def test_graphs_refuse_sizes_that_the_factor_does_not_divide_when_they_run(make):
+    graph = tf.function(make(), input_signature=[tf.TensorSpec([None] * 4, tf.float64)])
+    assert graph(np.ones((1, 6, 8, 1))).shape == [1, 3, 4, 1]
+    for size in ((5, 6), (6, 5)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="u: expected sizes that 2 divides, got"):
+            graph(np.ones((1, *size, 1)))
+
+
+def test_no_image_is_an_empty_batch():
+    for operator, result in operators_on((0, 8, 12, 3)):
+        assert operator(np.zeros((0, 8, 12, 3))).shape == result
+        assert operator.adjoint(np.zeros(result)).shape == (0, 8, 12, 3)
+    assert operators.pseudo_inverse(KERNEL, 2)(np.zeros((0, 8, 12, 3))).shape == (0, 16, 24, 3)
+    assert operators.mask(np.zeros((0, 4, 4, 1)))(np.zeros((0, 4, 4, 1))).shape == (0, 4, 4, 1)

@@ -493,7 +493,7 @@ def test_bad_input_is_refused():
         stages.restore(np.zeros([1, 8, 8, 1], np.float32), "ced")
     with pytest.raises(ValueError, match=r"did you mean 'restoration'"):
         stages.load("restoratio")
-    with pytest.raises(TypeError, match="image"):
+    with pytest.raises(ValueError, match="image: expected float"):
         stages.restore(np.zeros([1, 8, 8, 1], np.int32), random_model())
     with pytest.raises(ValueError, match="image"):
         stages.restore(np.zeros([8, 8, 1], np.float32), random_model())

@@ -122,6 +122,8 @@ def test_a_saved_model_is_the_same(tmp_path):
         ((2, 0.8, 0.5, []), "selections: expected at least one stage, got none"),
         ((1, 0.8, 0.5, [SELECTION]), "factor: expected an integer of at least 2, got 1"),
         ((2, 0.0, 0.5, [SELECTION]), "sigma: expected a positive number, got 0"),
+        ((2, 1.6, 0.5, [SELECTION]), "sigma: expected a condition of at least 0.0001, got .* of sigma 1.6: too wide"),
+        ((2, 1e5, 0.5, [SELECTION]), r"sigma: expected a kernel of at most 501 pixels along each axis, got 100000"),
         ((2, 0.8, 1.5, [SELECTION]), r"position: expected a number in \[0, 1\], got 1.5"),
         ((2, 0.8, 0.5, [SELECTION], (3, 4)), "footprint: expected two odd sizes"),
     ],
@@ -134,9 +136,9 @@ def test_a_model_without_sense_is_refused(arguments, message):
 @pytest.mark.parametrize(
     ("f", "message"),
     [
-        (np.zeros((8, 8, 1), np.float32), r"image: expected float \[N, h, w, C\], got float32 \(8, 8, 1\)"),
+        (np.zeros((8, 8, 1), np.float32), r"^image: expected float \[N, H, W, C\], got float32 \[8, 8, 1\]"),
         (np.zeros((1, 8, 8, 1), np.uint8), "image: expected float .* uint8"),
-        (np.zeros((1, 0, 8, 1), np.float32), "image: expected pixels"),
+        (np.zeros((1, 0, 8, 1), np.float32), "image: expected at least one pixel"),
         (np.full((1, 8, 8, 1), np.nan, np.float32), "image: expected finite values"),
     ],
 )

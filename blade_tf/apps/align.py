@@ -1,8 +1,8 @@
 """Alignment: the optical flow between two photographs, by coarse-to-fine block matching with sub-pixel refinement.
 
-On each level of a pyramid, from the coarsest, the flow of the level before is doubled; on all but the finest ones block
-matching then looks for whole pixels that it is off (as in Hasinoff et al., "Burst photography for high dynamic range and
-low-light imaging on mobile cameras", 2016); a few Gauss-Newton steps at each pixel find the fraction.
+On each level of a pyramid, from the coarsest, the flow of the level before is doubled; on all but the finest ones,
+block matching then looks for whole pixels that it is off (as in Hasinoff et al., "Burst photography for high dynamic
+range and low-light imaging on mobile cameras", 2016); a few Gauss-Newton steps at each pixel find the fraction.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import tensorflow as tf
 from blade_tf import arguments, models
 from blade_tf.level_set_ops import LevelSetSums, level_set_sums, neighbours
 
-__all__ = ["SCALE", "border_weight", "descend"]  # and what `blade_tf.apps.segment` exports
+__all__ = ["SCALE", "Segmentation", "Settings", "border_weight", "descend"]
 
 REFERENCE_MU, MODEL_MU = 0.2, 0.04  # the paper's
 LARGEST_MODEL_MU = 0.1  # beyond it explicit steps diverge on some images, and shorter ones end in other regions

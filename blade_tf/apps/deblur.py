@@ -16,13 +16,27 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import arguments, colour, convolution, models, operators, ops
+from blade_tf import arguments, colour, models, operators, ops
 from blade_tf import export as export_lib
 from blade_tf.apps import kernels
 from blade_tf.apps.noise import check_level, estimate_noise, levels, noise_level
-from blade_tf.apps.restoration import STEPS, balance, image_batch, restore
+from blade_tf.apps.restoration import STEPS, balance, fill, restore
 
-__all__ = ["PAPER", "Settings", "deblur", "export", "fill", "inpainting", "regulariser", "tuned"]
+__all__ = [
+    "NOISES",
+    "PAPER",
+    "REGULARISER",
+    "STABLE",
+    "STEPS",
+    "TUNED",
+    "Settings",
+    "deblur",
+    "export",
+    "fill",
+    "inpainting",
+    "regulariser",
+    "tuned",
+]
 
 REGULARISER = "perona_malik"
 STRONG, STRONG_NOISE = "tv_flow", 12 / 255
@@ -54,7 +68,7 @@ class Settings:
       steps: number of steps.
     """
 
-    regulariser: str | None = None
+    regulariser: str | os.PathLike[str] | None = None
     dt: Any = None
     weight: Any = None
     steps: int | None = None
@@ -64,8 +78,11 @@ PAPER = Settings("ced_paper", 0.5, 2.0, 10)
 
 
 def _trained(name: str | os.PathLike[str]) -> models.Trained:
-    trained = models.load_trained(name)
-    trained.check_task("evolution")
+    try:
+        trained = models.load_trained(name)
+        trained.check_task("evolution")
+    except ValueError as error:
+        raise ValueError(f"regulariser: {str(error).removeprefix('model: ')}") from error
     if trained.config["pde"]["name"] in SEPARATING:
         raise ValueError(f"regulariser: expected a diffusion of images, got {str(name)!r}, which separates phases")
     return trained
@@ -90,7 +107,7 @@ def regulariser(name: str | os.PathLike[str], way: str | None = None) -> colour.
     return _shared(str(name), way, models.version(name))
 
 
-def tuned(noise: Any, blur: float = 1.0, regulariser: str | None = None) -> Settings:
+def tuned(noise: Any, blur: float = 1.0, regulariser: str | os.PathLike[str] | None = None) -> Settings:
     """The settings for a noise level that were best on training photographs.
 
     Interpolated in the logarithm of the noise level between those that were tried, 1 to 50 gray levels of 255, and
@@ -136,29 +153,10 @@ def tuned(noise: Any, blur: float = 1.0, regulariser: str | None = None) -> Sett
     return Settings(regulariser, dt, float(np.interp(at, logarithms, pulls)) / dt, STEPS)
 
 
-def inpainting(regulariser: str = "ced") -> Settings:
+def inpainting(regulariser: str | os.PathLike[str] = "ced") -> Settings:
     """The settings for unknown pixels of an image without noise: the regulariser's own time step, dt lambda 1."""
     trained = _trained(regulariser)
     return Settings(regulariser, trained.spec["dt"], 1 / trained.spec["dt"], 100)
-
-
-def fill(f: Any, known: Any) -> tf.Tensor:
-    """Fills unknown pixels with Gaussian means of known ones, of the least scale that has any: a start to inpaint.
-
-    Args:
-      f: float [N, H, W, C]; what is unknown may be NaN.
-      known: 1 or True where a pixel is known, what broadcasts to f.
-    """
-    f = image_batch(f)
-    there = tf.broadcast_to(tf.cast(known, f.dtype), tf.shape(f))
-    seen = tf.where(there > 0, f, tf.zeros_like(f))
-    u = tf.math.divide_no_nan(*(tf.reduce_sum(t, [1, 2], keepdims=True) for t in (seen, there))) + tf.zeros_like(f)
-    for sigma in (32.0, 8.0, 2.0, 0.7):
-        share = convolution.gaussian(there, sigma)
-        # A tenth of a Gaussian's mass is about what one pixel within sigma of 2 px has.
-        mean = tf.math.divide_no_nan(convolution.gaussian(seen, sigma), share)
-        u = tf.where(share > 0.03, mean, u)
-    return tf.where(there > 0, f, u)
 
 
 def deblur(
@@ -179,7 +177,7 @@ def deblur(
     Args:
       image: f, float [N, H, W, 1 or 3] in [0, 1].
       kernel: of the blur, as of `blade_tf.operators.blur`; borders are replicated. See `blade_tf.apps.kernels`.
-      known: 1 or True where a pixel is known, what broadcasts to f.
+      known: an array, 1 or True where a pixel is known, what broadcasts to f.
       noise: standard deviation, a number or a tensor [N]; by default `estimate_noise`.
       settings: the numbers of eq 4.2.
       discrepancy: find lambda by `balance`, with the settings' as the largest for their dt.
@@ -189,16 +187,18 @@ def deblur(
       u, of the image's shape; values are not clipped.
 
     Raises:
-      ValueError: no image; an image with NaN in what is known; a mask of other values than 0 and 1 or without any
-        known pixel in an image or a channel; a noise level that is negative, or that no place of the image gives; and
-        as `regulariser`, `restore`, `balance` and `blade_tf.operators.blur`.
+      ValueError: an image that is not float [N, H, W, 1 or 3], has no pixel, or NaN in what is known; a mask of other
+        values than 0 and 1 or without any known pixel in an image or a channel; a noise level that is negative, or that
+        no place of the image gives; and as `regulariser`, `restore`, `balance` and `blade_tf.operators.blur`.
     """
-    f = image_batch(image)
+    if not isinstance(settings, Settings):
+        raise ValueError(f"settings: expected Settings, got {type(settings).__name__}")
+    f = arguments.images("image", image)
     noise = levels(noise, f)
     operator, start = operators.identity() if kernel is None else operators.blur(kernel), None
     if known is not None:
-        _check_mask(known, f)
         mask = operators.mask(known)
+        _check_mask(known, f)
         operator, f, start = mask @ operator, mask(f), fill(f, known)
     if tf.executing_eagerly() and not bool(tf.reduce_all(tf.math.is_finite(f))):
         raise ValueError("image: expected finite values where pixels are known, got NaN or infinity")
@@ -284,7 +284,7 @@ def _completed(settings: Settings, defaults: Settings, kernel: Any, operator: op
 def export(
     output: str | os.PathLike[str],
     kernel: Any = None,
-    name: str = REGULARISER,
+    regulariser: str | os.PathLike[str] = REGULARISER,
     *,
     portable: bool = False,
     channels: int = 1,
@@ -298,7 +298,7 @@ def export(
     Args:
       output: a new folder; it appears only when complete.
       kernel: as of `deblur`.
-      name: of the regulariser, as of `regulariser`.
+      regulariser: a trained model's name or folder.
       portable: use stock TensorFlow operations, so that the SavedModel loads without blade_tf.
       channels: 1 or 3.
 
@@ -307,14 +307,14 @@ def export(
     """
     if channels not in (1, 3):
         raise ValueError(f"channels: expected 1 or 3, got {channels!r}")
-    evolution = regulariser(name)
+    evolution = _shared(str(regulariser), None, models.version(regulariser))
     operator = operators.identity() if kernel is None else operators.blur(kernel)
     image = export_lib.image_spec(channels)
     level = tf.TensorSpec([None], tf.float32, "noise")
 
     def restored(image: tf.Tensor, noise: tf.Tensor) -> dict[str, Any]:
         noise = ops.of_shape("noise", noise, "[N]", image, 1)
-        settings = tuned(noise, _blur(kernel), name)
+        settings = tuned(noise, _blur(kernel), regulariser)
         pull = _pull(settings.weight * settings.dt, kernel, operator)
         u = restore(image, operator, evolution.rate, settings.dt, pull / settings.dt)
         return {"output": u, "noise": noise}

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from blade_tf import ops
+from blade_tf import arguments, ops
 
 __all__ = ["check_level", "estimate_noise", "levels", "noise_level"]
 
@@ -30,13 +30,12 @@ def estimate_noise(f: Any, known: Any = None) -> tf.Tensor:
       [N] of f's dtype; infinity where no response is known.
 
     Raises:
-      TypeError: if f is not float.
-      ValueError: another rank, or fewer than 3 x 3 pixels.
+      ValueError: if f is not float [N, H, W, C], or has fewer than 3 x 3 pixels.
 
     Source: Donoho, Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81, 1994; Immerkaer, "Fast
     noise variance estimation", Computer Vision and Image Understanding 64, 1996.
     """
-    f = tf.ensure_shape(ops.image_tensor(f), [None] * 4)
+    f = arguments.images("f", f)
     if any(size is not None and size < 3 for size in f.shape[1:3]):
         raise ValueError(f"f: expected at least 3 x 3 pixels to estimate noise from, got {f.shape}")
     asked = tf.ones_like(f) if known is None else tf.broadcast_to(tf.cast(known, f.dtype), tf.shape(f))

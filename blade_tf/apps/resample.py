@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from blade_tf import arguments, models
 from blade_tf import export as export_lib
-from blade_tf import models, ops
 from blade_tf.resampling import ResampleModel
 
 __all__ = ["DEFAULT_MODEL", "export", "load", "resample"]
@@ -64,10 +64,11 @@ def resample(
       A tensor of the image's shape and dtype.
 
     Raises:
-      TypeError: for an image that is not float, or an array or tensor of displacements that is not float32 or float64.
-      ValueError: for NaN in the displacement, sizes that differ, or an unknown model.
+      ValueError: for an image that is not float [N, H, W, C], or has no pixel, NaN in the displacement, sizes that
+        differ, or an unknown model.
+      TypeError: for an array or tensor of displacements that is not float32 or float64.
     """
-    image = ops.image_tensor(image)
+    image = arguments.images("image", image)
     loaded = model if isinstance(model, ResampleModel) else load(model)
     return loaded.sample(image, _field(displacement, image), fill)
 

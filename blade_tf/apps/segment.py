@@ -21,14 +21,39 @@ from typing import Any
 
 import tensorflow as tf
 
+from blade_tf import arguments, models, ops
 from blade_tf import export as export_lib
-from blade_tf import models, ops
 from blade_tf.apps.chan_vese import Segmentation, Settings, border_weight, descend
 from blade_tf.level_set_ops import signed_distance
 
-__all__ = ["Segmentation", "Settings", "checkerboard", "export", "segment"]
+__all__ = ["Segmentation", "Settings", "checkerboard", "export", "load", "segment"]
 
 CHECKER = 5  # px, as in Getreuer's article
+
+
+def load(model: str | os.PathLike[str]) -> models.EvolutionModel:
+    """A model of TV flow by its name, from a folder that training wrote, or from a .keras file.
+
+    Raises:
+      ValueError: for an unknown name, or a model of another equation, which of .keras files is not known.
+    """
+    if str(model).endswith(".keras"):
+        with tf.init_scope():  # a graph that is being traced must not own the filters
+            return models.load(model)
+    trained = models.load_trained(model)
+    trained.check_task("evolution")
+    if trained.config["pde"]["name"] != "tv_flow":
+        raise ValueError(f"model: expected one of TV flow, got {str(model)!r}, of {trained.config['pde']['name']}")
+    return models.load_task(model, "evolution")
+
+
+def _curvature(model: Any) -> models.EvolutionModel | None:
+    """What stands for the curvature, from the `model` of `segment`."""
+    if model is None or isinstance(model, models.EvolutionModel):
+        return model
+    if not isinstance(model, str | os.PathLike):
+        raise ValueError(f"model: expected a name, a folder or an EvolutionModel, got {type(model).__name__}")
+    return load(model)
 
 
 def checkerboard(height: Any, width: Any, dtype: Any = tf.float32) -> tf.Tensor:
@@ -53,15 +78,6 @@ def _compiled(
         lambda f, phi: descend(f, phi, settings, model), jit_compile=ops.compiles_with_xla(), autograph=False
     )
     return graph.get_concrete_function(image, start)
-
-
-def _image(image: Any) -> tf.Tensor:
-    image = tf.convert_to_tensor(image)
-    if image.shape.rank != 4 or image.dtype not in (tf.float32, tf.float64):
-        raise ValueError(f"image: expected float32 or float64 [N, H, W, C], got {image.dtype.name} {image.shape}")
-    if image.shape[3] == 0:
-        raise ValueError(f"image: expected at least one channel, got {image.shape}")
-    return image
 
 
 def _level_set(start: Any, image: tf.Tensor) -> tf.Tensor:
@@ -99,7 +115,7 @@ def segment(
     image: Any,
     start: Any = None,
     *,
-    model: models.EvolutionModel | None = None,
+    model: str | os.PathLike[str] | models.EvolutionModel | None = None,
     settings: Settings | None = None,
 ) -> Segmentation:
     """Segments images by the Chan-Vese model; the module states the energy.
@@ -114,9 +130,10 @@ def segment(
       start: the mask, bool, or the level set, of the image's dtype, to start from, [1 or N, H, W, 1]. A mask becomes
         the distance to its border (`level_set_ops.signed_distance`): where a level set is flat the reference solver
         rests. By default the `checkerboard`, better than a mask whose means inside and outside hardly differ.
-      model: a model of TV flow whose rate stands for the curvature (eq 4.10): explicit steps. None for the reference
-        solver: semi-implicit steps of Getreuer, "Chan-Vese segmentation", Image Processing On Line 2, 2012, in the form
-        of scikit-image, each pixel from the iteration before.
+      model: a model of TV flow whose rate stands for the curvature (eq 4.10), or what `load` takes: explicit steps. An
+        `EvolutionModel` is taken as it is, whatever its equation. None for the reference solver: semi-implicit steps of
+        Getreuer, "Chan-Vese segmentation", Image Processing On Line 2, 2012, in the form of scikit-image, each pixel
+        from the iteration before.
       settings: by default the paper's. With a model mu may be 0.1 at most.
 
     Returns:
@@ -125,17 +142,16 @@ def segment(
       gradient.
 
     Raises:
-      ValueError: another type, dtype or rank; no channel; a NaN; mu too large for a model; a start of another size, or
-        without any pixel inside or outside (tf.errors.InvalidArgumentError where values or sizes are known only when a
-        graph runs). The checkerboard needs two rows and columns.
+      ValueError: another type, dtype or rank; no pixel; a NaN; a model that `load` refuses; mu too large for a model; a
+        start of another size, or without any pixel inside or outside (tf.errors.InvalidArgumentError where values or
+        sizes are known only when a graph runs). The checkerboard needs two rows and columns.
     """
     settings = Settings() if settings is None else settings
     if not isinstance(settings, Settings):
         raise ValueError(f"settings: expected Settings, got {type(settings).__name__}")
-    if model is not None and not isinstance(model, models.EvolutionModel):
-        raise ValueError(f"model: expected an EvolutionModel, got {type(model).__name__}")
+    model = _curvature(model)
     border_weight(settings, model)
-    image = _image(image)
+    image = arguments.images("image", image, (tf.float32, tf.float64))
     phi = _level_set(start, image)
     checks = _checks(image, phi)
     if not tf.executing_eagerly():
@@ -152,7 +168,7 @@ def segment(
 def export(
     output: str | os.PathLike[str],
     *,
-    model: models.EvolutionModel | None = None,
+    model: str | os.PathLike[str] | models.EvolutionModel | None = None,
     settings: Settings | None = None,
     channels: int = 1,
     portable: bool = False,
@@ -169,8 +185,9 @@ def export(
       portable: use stock TensorFlow operations, so that the SavedModel loads without blade_tf.
 
     Raises:
-      ValueError: if `output` exists, there is no channel, or mu is too large for a model.
+      ValueError: if `output` exists, there is no channel, `load` refuses the model, or mu is too large for one.
     """
+    model = _curvature(model)
     border_weight(settings or Settings(), model)
     image = export_lib.image_spec(channels)
 

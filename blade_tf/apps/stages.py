@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from blade_tf import arguments, models
 from blade_tf import export as export_lib
-from blade_tf import models
 from blade_tf.apps.noise import estimate_noise
-from blade_tf.apps.restoration import image_batch
 from blade_tf.restoration import RestorationModel
 
 __all__ = ["DEFAULT_MODEL", "check_degradation", "export", "load", "restore"]
@@ -65,15 +64,12 @@ def restore(
       A tensor of the image's shape and dtype; values are not clipped.
 
     Raises:
-      TypeError: an image that is not float.
-      ValueError: another rank; no image; NaN or infinity (found eagerly alone); an unknown model; a degradation that
-        the model was not trained for (in graphs tf.errors.InvalidArgumentError), or one that is stated to a model that
-        is told nothing.
+      ValueError: an image that is not float [N, H, W, C], or has no pixel; NaN or infinity (found eagerly alone); an
+        unknown model; a degradation that the model was not trained for (in graphs tf.errors.InvalidArgumentError), or
+        one that is stated to a model that is told nothing.
     """
     loaded = model if isinstance(model, RestorationModel) else load(model)
-    f = image_batch(image)
-    if tf.executing_eagerly() and not bool(tf.reduce_all(tf.math.is_finite(f))):
-        raise ValueError("image: expected finite values, got NaN or infinity")
+    f = arguments.images("image", image, finite=True)
     check_degradation(loaded, blur, noise)
     return loaded([f, _degradation(loaded, f, blur, noise)] if loaded.knots else f)
 

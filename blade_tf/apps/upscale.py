@@ -20,12 +20,13 @@ import tensorflow as tf
 from blade_tf import arguments, colour, integrate, models, operators
 from blade_tf.export import image_spec, write_saved_model
 from blade_tf.interpolation import interpolate
-from blade_tf.sampling import Sampling, gaussian, within_reflection
+from blade_tf.sampling import LEAST_CONDITION, Sampling, gaussian, within_reflection
 from blade_tf.upscaling import UpscaleModel
 
 __all__ = [
     "DEFAULT_MODEL",
     "DEFAULT_STEPS",
+    "TASK",
     "Sampling",
     "Upscaler",
     "best",
@@ -43,11 +44,11 @@ Rate = Callable[[tf.Tensor], tf.Tensor]
 DEFAULT_MODEL = "ced_convex"
 DEFAULT_STEPS = 20
 TASK = "upscaling"
-# Of A A^T, as of `Sampling.condition`: what 8 bits round away becomes noise of 12/255 at most.
-LEAST_CONDITION = 1e-4
 
 
-def upscale(image: Any, sampling: Sampling, rate: Rate, dt: float, steps: int = 10, weight: float = 1.0) -> tf.Tensor:
+def upscale(
+    image: Any, sampling: Sampling, rate: Rate, dt: float, steps: int = 10, relaxation: float = 1.0
+) -> tf.Tensor:
     """Upscaling by eq 4.6: `u' = u + dt (R(u) + lambda A^T (f - A u))` from the Lanczos interpolation of f.
 
     The image is extended by reflection beforehand and cut out again.
@@ -58,8 +59,9 @@ def upscale(image: Any, sampling: Sampling, rate: Rate, dt: float, steps: int = 
       rate: R, u -> du/dt: `EvolutionModel.rate` or `colour.Evolution.rate` of a trained model, or any other.
       dt: length of a step, in the rate's unit.
       steps: number of steps.
-      weight: dt lambda ||A||^2, in (0, 2): the part of the residual that a step removes where A sees most. Beyond 1
-        it overshoots, from 2 on it diverges. lambda grows as 1 / ||A||^2, about factor^2, for an equal pull.
+      relaxation: dt lambda ||A||^2, in (0, 2), that of Landweber's iteration: the part of the residual that a step
+        removes where A sees most. Beyond 1 it overshoots, from 2 on it diverges. lambda grows as 1 / ||A||^2, about
+        factor^2, for an equal pull.
 
     Returns:
       [N, factor h, factor w, C] of the same dtype.
@@ -67,17 +69,17 @@ def upscale(image: Any, sampling: Sampling, rate: Rate, dt: float, steps: int = 
     Raises:
       ValueError: an image that is not float [N, h, w, C], no pixels, an image smaller than the kernel even when
         extended (tf.errors.InvalidArgumentError where sizes are unknown before a graph runs), a dt that is not
-        positive, a negative number of steps, or a weight outside of (0, 2).
+        positive, a negative number of steps, or a relaxation outside of (0, 2).
     """
-    weight = _check_weight(weight)
+    relaxation = _check_relaxation(relaxation)
     dt, steps = arguments.positive("dt", dt), arguments.count("steps", steps)
 
     def evolve(f: tf.Tensor) -> tf.Tensor:
-        pull = operators.data_term(sampling.operator(), f, weight / (dt * sampling.squared_norm))
+        pull = operators.data_term(sampling.operator(), f, relaxation / (dt * sampling.squared_norm))
         start = interpolate(f, sampling.factor, sampling.position)
         return integrate.evolve(integrate.euler(integrate.sum_rates(rate, pull), dt), start, steps)
 
-    return within_reflection(image, sampling.factor, evolve)
+    return within_reflection(image, sampling.factor, evolve, sampling.margin)
 
 
 def upscale_exactly(image: Any, sampling: Sampling, rate: Rate, dt: float, steps: int = 10) -> tf.Tensor:
@@ -112,11 +114,11 @@ def upscale_exactly(image: Any, sampling: Sampling, rate: Rate, dt: float, steps
     return within_reflection(image, sampling.factor, evolve, sampling.margin)
 
 
-def _check_weight(weight: Any) -> float:
-    weight = arguments.positive("weight", weight)
-    if weight >= 2:
-        raise ValueError(f"weight: expected less than 2, where the data term's steps diverge, got {weight:g}")
-    return weight
+def _check_relaxation(relaxation: Any) -> float:
+    relaxation = arguments.positive("relaxation", relaxation)
+    if relaxation >= 2:
+        raise ValueError(f"relaxation: expected less than 2, where the data term's steps diverge, got {relaxation:g}")
+    return relaxation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,28 +129,28 @@ class Upscaler:
       sampling: A.
       model: what `blade_tf.models.load_trained` takes, of an equation.
       steps: number of steps of the model's own dt; more of them make longer, smoother edges.
-      weight: None for eq 4.7, `upscale_exactly`; otherwise that of eq 4.6, `upscale`, for noisy images.
+      relaxation: None for eq 4.7, `upscale_exactly`; otherwise that of eq 4.6, `upscale`, for noisy images.
       way: how a colour image's filters are chosen, one of `blade_tf.colour.WAYS`; by default the best for the model.
 
     Raises:
-      ValueError: for an unknown model or way, a model of something else than an equation, or no weight where the
-        sampling's `condition` is below 1e-4 (Gaussians from 0.74 low-resolution px on), as eq 4.7 then makes noise of
-        what 8 bits round away; when it is applied, as `upscale`.
+      ValueError: for an unknown model or way, a model of something else than an equation, or no relaxation where
+        the sampling's `condition` is below 1e-4 (Gaussians from 0.74 low-resolution px on), as eq 4.7 then makes noise
+        of what 8 bits round away; when it is applied, as `upscale`.
     """
 
     sampling: Sampling
     model: str | os.PathLike[str] = DEFAULT_MODEL
     steps: int = DEFAULT_STEPS
-    weight: float | None = None
+    relaxation: float | None = None
     way: str | None = None
 
     def __post_init__(self) -> None:
         arguments.count("steps", self.steps)
-        _check_weight(1 if self.weight is None else self.weight)
-        if self.weight is None and self.sampling.condition < LEAST_CONDITION:
+        _check_relaxation(1 if self.relaxation is None else self.relaxation)
+        if self.relaxation is None and self.sampling.condition < LEAST_CONDITION:
             raise ValueError(
-                f"sampling: expected a condition of at least {LEAST_CONDITION:g} without a weight, got "
-                f"{self.sampling.condition:.1g}: its blur is too wide for eq 4.7; a weight, such as 1, gives eq 4.6"
+                f"sampling: expected a condition of at least {LEAST_CONDITION:g} without a relaxation, got "
+                f"{self.sampling.condition:.1g}: its blur is too wide for eq 4.7; a relaxation, such as 1, gives eq 4.6"
             )
         _ = self.evolution
 
@@ -160,9 +162,9 @@ class Upscaler:
     def __call__(self, image: Any) -> tf.Tensor:
         """[N, factor h, factor w, C] from f, float [N, h, w, C]."""
         evolution = self.evolution
-        if self.weight is None:
+        if self.relaxation is None:
             return upscale_exactly(image, self.sampling, evolution.rate, evolution.gray.dt, self.steps)
-        return upscale(image, self.sampling, evolution.rate, evolution.gray.dt, self.steps, self.weight)
+        return upscale(image, self.sampling, evolution.rate, evolution.gray.dt, self.steps, self.relaxation)
 
 
 def paper(factor: int = 4, position: float | None = None) -> Upscaler:
@@ -177,7 +179,7 @@ def _same(a: Sampling, b: Sampling) -> bool:
 
 
 def load(model: str | os.PathLike[str], sampling: Sampling | None = None) -> UpscaleModel:
-    """Stages of BLADE that were trained to upscale, a function of images [N, h, w, 1 or 3] free of noise.
+    """Stages of BLADE that were trained to upscale, a function of images [N, h, w, C] free of noise.
 
     Args:
       model: a pretrained model's name, such as "upscale_x2", or a folder that training wrote.
@@ -199,13 +201,13 @@ def load(model: str | os.PathLike[str], sampling: Sampling | None = None) -> Ups
 
 def best(sampling: Sampling) -> Upscaler | UpscaleModel:
     """What comes nearest to the truth on images free of noise: the pretrained stages for this sampling, where there are
-    any, else eq 4.7 with the default model, or, where the blur is too wide for it, eq 4.6 with weight 1.
+    any, else eq 4.7 with the default model, or, where the blur is too wide for it, eq 4.6 with a relaxation of 1.
     """
     for name in models.pretrained_names(TASK):
         loaded = models.load_task(name, TASK)
         if _same(sampling, loaded.sampling):
             return loaded
-    return Upscaler(sampling, weight=None if sampling.condition >= LEAST_CONDITION else 1.0)
+    return Upscaler(sampling, relaxation=None if sampling.condition >= LEAST_CONDITION else 1.0)
 
 
 def export(

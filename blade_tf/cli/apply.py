@@ -3,8 +3,8 @@
     blade-apply --model=tv_flow --input=PHOTOGRAPH.jpg --output=RESULT.png
     blade-apply --model=RUN/model --input=FOLDER --output=FOLDER2 --steps=20
 
-PNG, JPEG and TIFF of 8 or 16 bits, gray or colour, of any size; alpha is kept. A file that cannot be read does not
-stop a folder; it is named, and the exit status is then 1.
+PNG, JPEG, TIFF, WebP and BMP are read, the first three written: 8 or 16 bits, gray or colour, of any size; alpha is
+kept. A file that cannot be read does not stop a folder; it is named, and the exit status is then 1.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import ml_collections
 import tensorflow as tf
@@ -20,10 +20,10 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from blade_tf import colour, train
 from blade_tf import config as config_lib
-from blade_tf import train
 
-__all__ = ["define_config", "main", "only_with", "report"]
+__all__ = ["Files", "check_files", "define_config", "define_files", "main", "only_with", "refuse", "report"]
 
 MENDABLE = (
     ValueError,
@@ -43,6 +43,40 @@ def define_config(use: str = "default: tv_flow_paper's") -> flags.FlagHolder:
         f"Path of a config file; {use}. Any key can be replaced, as in --config.train.steps=1000.",
         lock_config=True,
     )
+
+
+class Files(NamedTuple):
+    """The flags that `define_files` defines."""
+
+    input: flags.FlagHolder
+    output: flags.FlagHolder
+    beside: flags.FlagHolder
+    export: flags.FlagHolder
+    portable: flags.FlagHolder
+    channels: flags.FlagHolder
+
+
+def define_files() -> Files:
+    """The flags of a program that converts image files, exports a SavedModel that does, or both."""
+    return Files(
+        flags.DEFINE_string("input", None, "Image file, or folder of images."),
+        flags.DEFINE_string("output", None, "Image file, or folder where the input is one."),
+        flags.DEFINE_bool("beside", False, "Also write a picture of the result beside the input, NAME_beside.png."),
+        flags.DEFINE_string("export", None, "New folder for a SavedModel of the same computation."),
+        flags.DEFINE_bool("portable", False, "With --export: loads with TensorFlow alone, but is slower."),
+        flags.DEFINE_integer("channels", 1, "With --export: 1, gray, or 3; default: 1."),
+    )
+
+
+def check_files(*further: str) -> None:
+    """ValueError for flags of `define_files` that do not go together, and for further ones given without --input."""
+    given = flags.FLAGS
+    if bool(given.input) != bool(given.output) or not (given.input or given.export):
+        raise ValueError("expected --input and --output, or --export, or all three")
+    only_with("export", "portable", "channels")
+    only_with("input", "beside", *further)
+    if given.channels not in (1, colour.CHANNELS):
+        raise ValueError(f"channels: expected 1 or {colour.CHANNELS}, got {given.channels}")
 
 
 def _default_config() -> pathlib.Path:
@@ -85,7 +119,7 @@ def _key_lines() -> list[str]:
 
 def _help(module: Any) -> str:
     lines = [module.__doc__, "Flags:"]
-    for flag in flags.FLAGS.get_flags_for_module(module.__name__) + flags.FLAGS.get_flags_for_module(__name__):
+    for flag in flags.FLAGS.get_flags_for_module(__name__) + flags.FLAGS.get_flags_for_module(module.__name__):
         name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
         lines.append(textwrap.fill(f"{name}: {flag.help}", 120, initial_indent="  ", subsequent_indent="      "))
     if "config" in flags.FLAGS:
@@ -207,14 +241,18 @@ def main(function: Callable[[], None], module_name: str, default_config: bool = 
     app.run(run, flags_parser=_parse)
 
 
-def only_with(needed: str, *names: str) -> None:
-    """ValueError that names the first of the flags that is given although --needed is not."""
-    if flags.FLAGS[needed].value:
-        return
+def refuse(where: str, *names: str) -> None:
+    """ValueError that names the first of the flags that is given, and says where it is not expected."""
     for name in names:
         flag = flags.FLAGS[name]
-        if flag.value != flag.default:
-            raise ValueError(f"{name}: expected none without --{needed}, got {flag.value!r}")
+        if flag.present and not (flag.boolean and flag.value == flag.default):  # --nobeside asks for nothing
+            raise ValueError(f"{name}: expected none {where}, got {flag.value!r}")
+
+
+def only_with(needed: str, *names: str) -> None:
+    """`refuse` where --needed is not given."""
+    if not flags.FLAGS[needed].value:
+        refuse(f"without --{needed}", *names)
 
 
 def report(failed: Mapping[str, str]) -> None:

@@ -8,14 +8,15 @@
 
 What is given says what is done: --kernel deblurs, --mask inpaints, both do both, neither denoises. The noise level is
 estimated where --noise does not state it. --stages takes a model that was trained for a degradation instead, or for a
-range of them that --kernel and --noise choose from. PNG, JPEG and TIFF of 8 or 16 bits, gray or colour; alpha is kept.
-A file of a folder that cannot be restored does not stop the others; it is named, and the exit status is then 1.
+range of them that --kernel and --noise choose from. PNG, JPEG, TIFF, WebP and BMP are read, the first three written: 8
+or 16 bits, gray or colour; alpha is kept. A file of a folder that cannot be restored does not stop the others; it is
+named, and the exit status is then 1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -25,8 +26,7 @@ from blade_tf import arguments, colour, image_files, image_io
 from blade_tf.apps import deblur, kernels, stages
 from blade_tf.cli import common
 
-_INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.")
-_OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.")
+_FILES = common.define_files()
 _KERNEL = flags.DEFINE_string(
     "kernel",
     None,
@@ -65,15 +65,13 @@ _STAGES = flags.DEFINE_string(
 _COLOUR = flags.DEFINE_enum(
     "colour", None, list(colour.WAYS), "How a colour image's filters are chosen; default: as suits the regulariser."
 )
-_BESIDE = flags.DEFINE_boolean("beside", False, "Write a picture of the result beside the input too.")
-_EXPORT = flags.DEFINE_string("export", None, "Write a SavedModel to this new folder instead of restoring files.")
-_PORTABLE = flags.DEFINE_boolean("portable", False, "With --export: one that loads with TensorFlow alone.")
-_CHANNELS = flags.DEFINE_integer("channels", None, "With --export: 1, gray, or 3; default: 1.")
+
+_NUMBERS = ("regulariser", "dt", "lambda", "steps")
 
 
 def _settings() -> deblur.Settings:
     if _PAPER.value:
-        _refuse(NUMBERS, "with --paper")
+        common.refuse("with --paper", *_NUMBERS)
         return deblur.PAPER
     weight = None
     if _LAMBDA.value not in (None, "discrepancy"):
@@ -95,7 +93,7 @@ def _function(settings: deblur.Settings) -> Callable[[image_io.Image], np.ndarra
     balanced = _LAMBDA.value == "discrepancy"
     fixed = settings.dt is not None and settings.weight is not None
     if not balanced and (fixed or (known is not None and kernel is None)):
-        _refuse({"noise": _NOISE}, "with --paper, with --dt and --lambda, or with --mask alone, which need none")
+        common.refuse("with --paper, with --dt and --lambda, or with --mask alone, which need none", "noise")
     elif noise is None:
         _check_estimate()
 
@@ -103,20 +101,13 @@ def _function(settings: deblur.Settings) -> Callable[[image_io.Image], np.ndarra
         size = image.pixels.shape[:2]
         if known is not None and known.shape[:2] != size:
             raise ValueError(f"mask: expected the image's size {list(size)}, got {list(known.shape[:2])}")
+        # `deblur` would say so too, but only after it has the kernel's norm, which may take minutes.
+        if kernel is not None and np.any(np.array(kernel.shape) > size):
+            raise ValueError(f"kernel: expected at most the image's size {list(size)}, got {list(kernel.shape)}")
         f = tf.constant(image.pixels[np.newaxis])
         return deblur.deblur(f, kernel, known, noise, settings, balanced, _COLOUR.value)[0].numpy()
 
     return restored
-
-
-NUMBERS = {"regulariser": _REGULARISER, "dt": _DT, "lambda": _LAMBDA, "steps": _STEPS}
-PROBLEM = {"mask": _MASK, "noise": _NOISE}
-
-
-def _refuse(flags_: Mapping[str, flags.FlagHolder], where: str) -> None:
-    for name, flag in flags_.items():
-        if flag.value is not None and flag.value is not False:  # 0 is a value
-            raise ValueError(f"{name}: expected none {where}, got {flag.value!r}")
 
 
 def _level() -> float | None:
@@ -134,7 +125,7 @@ def _check_estimate() -> None:
 def _by_stages() -> Callable[[image_io.Image], np.ndarray]:
     model = stages.load(_STAGES.value)
     if not model.knots:
-        _refuse({"kernel": _KERNEL, "noise": _NOISE}, "with --stages of one degradation")
+        common.refuse("with --stages of one degradation", "kernel", "noise")
         return lambda image: stages.restore(image.pixels[np.newaxis], model)[0].numpy()
     blur = kernels.parse_gaussian(_KERNEL.value) if _KERNEL.value else None
     noise = _level()
@@ -144,30 +135,32 @@ def _by_stages() -> Callable[[image_io.Image], np.ndarray]:
     return lambda image: stages.restore(image.pixels[np.newaxis], model, blur, noise)[0].numpy()
 
 
-def _run() -> None:
+def _export() -> None:
+    folder, how = _FILES.export.value, {"portable": _FILES.portable.value, "channels": _FILES.channels.value}
     if _STAGES.value:
-        _refuse(NUMBERS | {"mask": _MASK, "paper": _PAPER, "colour": _COLOUR}, "with --stages")
-    if _EXPORT.value:
-        settings = {"dt": _DT, "lambda": _LAMBDA, "steps": _STEPS, "paper": _PAPER, "colour": _COLOUR}
-        _refuse(PROBLEM | settings | {"beside": _BESIDE}, "with --export")
+        stages.export(folder, _STAGES.value, **how)
     else:
-        _refuse({"portable": _PORTABLE, "channels": _CHANNELS}, "without --export")
-    channels = 1 if _CHANNELS.value is None else _CHANNELS.value
-    if _EXPORT.value and _STAGES.value:
-        _refuse({"kernel": _KERNEL}, "with --export and --stages")
-        stages.export(_EXPORT.value, _STAGES.value, portable=_PORTABLE.value, channels=channels)
-        return
-    if _EXPORT.value:
         kernel = kernels.parse(_KERNEL.value) if _KERNEL.value else None
-        name = _REGULARISER.value or deblur.REGULARISER
-        deblur.export(_EXPORT.value, kernel, name, portable=_PORTABLE.value, channels=channels)
-        return
-    if not _INPUT.value or not _OUTPUT.value:
-        raise ValueError("expected --input and --output, or --export")
+        deblur.export(folder, kernel, _REGULARISER.value or deblur.REGULARISER, **how)
+
+
+def _run() -> None:
+    common.check_files()
+    if _STAGES.value:
+        common.refuse("with --stages", *_NUMBERS, "mask", "paper", "colour")
+    if _FILES.export.value:
+        common.refuse("with --export", "mask", "noise", "estimate", "dt", "lambda", "steps", "paper", "colour")
+        if _STAGES.value:
+            common.refuse("with --export and --stages", "kernel")
     # Whatever is wrong with the settings is found before any file is touched.
-    function = _by_stages() if _STAGES.value else _function(_settings())
-    failed = image_files.convert(_INPUT.value, _OUTPUT.value, function, "deblur", _BESIDE.value)
-    common.report(failed)
+    function = None
+    if _FILES.input.value:
+        function = _by_stages() if _STAGES.value else _function(_settings())
+    if _FILES.export.value:
+        _export()
+    if function:
+        failed = image_files.convert(_FILES.input.value, _FILES.output.value, function, "deblur", _FILES.beside.value)
+        common.report(failed)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from blade_tf.data import prepare
 
 _CONFIG = common.define_config()
 _IMAGES = flags.DEFINE_string(
-    "images", None, "Folder of photographs (PNG, JPEG, TIFF), searched recursively.", required=True
+    "images", None, "Folder of photographs (PNG, JPEG, TIFF, WebP, BMP), searched recursively.", required=True
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the shards.", required=True)
 _WORKERS = flags.DEFINE_integer("workers", None, "Number of processes; default: one for each processor.", lower_bound=1)

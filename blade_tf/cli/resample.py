@@ -6,9 +6,9 @@
     blade-resample --export=SAVED --channels=3
 
 Pixel (x, y) of the result is the input's value at (x, y) plus the displacement there; beyond the input's borders lies
-what its border pixels say. PNG, JPEG and TIFF of 8 or 16 bits, gray or colour. Colours count by their alpha, which is
-resampled too; where the displacement is unknown it is 0. A file of a folder that cannot be resampled does not stop the
-others; it is named, and the exit status is then 1.
+what its border pixels say. PNG, JPEG, TIFF, WebP and BMP are read, the first three written: 8 or 16 bits, gray or
+colour. Colours count by their alpha, which is resampled too; where the displacement is unknown it is 0. A file of a
+folder that cannot be resampled does not stop the others; it is named, and the exit status is then 1.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from blade_tf import colour, flow_io, image_files, image_io
+from blade_tf import flow_io, image_files, image_io
 from blade_tf.apps import align, resample
 from blade_tf.cli import common
 from blade_tf.resampling import UNKNOWN
 
-_INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.")
-_OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.")
+_FILES = common.define_files()
 _SHIFT = flags.DEFINE_list("shift", None, "Displacement of all pixels: dx,dy in pixels, to the right and down.")
 _FLOW = flags.DEFINE_string("flow", None, "Displacement of each pixel: a .flo file of the input's size.")
 _ALIGN = flags.DEFINE_string(
@@ -51,10 +50,6 @@ _FILL = flags.DEFINE_float(
     "Value in [0, 1] of pixels whose displacement the .flo file marks as unknown; those of an image with alpha become "
     "transparent instead. Default: 0, black.",
 )
-_BESIDE = flags.DEFINE_boolean("beside", False, "Write a picture of the result beside the input too.")
-_EXPORT = flags.DEFINE_string("export", None, "New folder for a SavedModel of the same computation.")
-_PORTABLE = flags.DEFINE_boolean("portable", False, "With --export: one that loads with TensorFlow alone.")
-_CHANNELS = flags.DEFINE_integer("channels", 1, "With --export: 1 or 3. Default: 1.")
 
 
 def _shift(parts: Sequence[str]) -> np.ndarray:
@@ -82,52 +77,47 @@ def _displacement() -> Callable[[np.ndarray], Any]:
 
 
 def _flow_file(image: pathlib.Path) -> pathlib.Path:
-    source, target = pathlib.Path(_INPUT.value), pathlib.Path(_WRITE_FLOW.value)
+    source, target = pathlib.Path(_FILES.input.value), pathlib.Path(_WRITE_FLOW.value)
     return target / f"{image.relative_to(source)}.flo" if source.is_dir() else target
 
 
 def _run() -> None:
-    if bool(_INPUT.value) != bool(_OUTPUT.value) or not (_INPUT.value or _EXPORT.value):
-        raise ValueError("expected --input and --output, or --export, or all three")
-    common.only_with("export", "portable", "channels")
-    common.only_with("input", "shift", "flow", "align", "beside")
+    common.check_files("shift", "flow", "align")
     common.only_with("flow", "fill")
     common.only_with("align", "write_flow")
-    if _CHANNELS.value not in (1, colour.CHANNELS):
-        raise ValueError(f"channels: expected 1 or {colour.CHANNELS}, got {_CHANNELS.value}")
     if not 0 <= _FILL.value <= 1:
         raise ValueError(f"fill: expected a value in [0, 1], got {_FILL.value:g}")
-    displacement = _displacement() if _INPUT.value else None
+    displacement = _displacement() if _FILES.input.value else None
     model = resample.load(_MODEL.value)
-    if _EXPORT.value:
-        resample.export(_EXPORT.value, model, portable=_PORTABLE.value, channels=_CHANNELS.value)
+    if _FILES.export.value:
+        resample.export(_FILES.export.value, model, portable=_FILES.portable.value, channels=_FILES.channels.value)
     if displacement is None:
         return
-    field: Any = None
 
-    def resampled(image: image_io.Image) -> image_io.Image:
-        nonlocal field
+    def resampled(image: image_io.Image) -> tuple[image_io.Image, Any]:
         field = displacement(image.pixels)
 
         def moved(pixels: np.ndarray, fill: float) -> np.ndarray:
             return resample.resample(tf.constant(pixels[np.newaxis]), field, model, fill)[0].numpy()
 
         if image.alpha is None:
-            return dataclasses.replace(image, pixels=moved(image.pixels, _FILL.value))
+            return dataclasses.replace(image, pixels=moved(image.pixels, _FILL.value)), field
         opacity = image.alpha[..., np.newaxis] / np.float32(2**image.bits - 1)
         # What is transparent has a colour too, which must not show at the edges.
         pixels, opacity = moved(opacity * image.pixels, 0.0), moved(opacity, 0.0)
         alpha = image_io.quantize(opacity, image.bits)
         pixels = np.divide(pixels, opacity, out=np.zeros_like(pixels), where=alpha > 0)
-        return dataclasses.replace(image, pixels=pixels, alpha=alpha[..., 0])
+        return dataclasses.replace(image, pixels=pixels, alpha=alpha[..., 0]), field
 
-    def written(path: pathlib.Path) -> None:
+    def written(path: pathlib.Path, field: Any) -> None:
         if _WRITE_FLOW.value:
             to = _flow_file(path)
             to.parent.mkdir(parents=True, exist_ok=True)
             flow_io.write_flow(to, field[0])
 
-    failed = image_files.convert(_INPUT.value, _OUTPUT.value, resampled, "resample", _BESIDE.value, written)
+    failed = image_files.convert(
+        _FILES.input.value, _FILES.output.value, resampled, "resample", _FILES.beside.value, written
+    )
     common.report(failed)
 
 

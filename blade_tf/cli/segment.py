@@ -2,13 +2,13 @@
 
     blade-segment --input=PHOTOGRAPH.jpg --output=MASK.png
     blade-segment --input=PHOTOGRAPH.jpg --output=DRAWN.png --overlay --mu=0.1
-    blade-segment --input=FOLDER --output=FOLDER2 --model=none
+    blade-segment --input=FOLDER --output=FOLDER2 --model=tv_flow
     blade-segment --export=SAVED --portable
 
 Writes the mask, white inside, or with --overlay the input with the border drawn over it, and prints each region's share
-of the pixels and mean of the input in gray levels, and the number of iterations. PNG, JPEG and TIFF of 8 or 16 bits,
-gray or colour; alpha is kept. Masks of a folder's JPEG files are PNG files. A file that cannot be read does not stop a
-folder; it is named, and the exit status is then 1.
+of the pixels and mean of the input in gray levels, and the number of iterations. PNG, JPEG, TIFF, WebP and BMP are
+read: 8 or 16 bits, gray or colour; alpha is kept. Masks of a folder are PNG or TIFF files. A file that cannot be read
+does not stop a folder; it is named, and the exit status is then 1.
 """
 
 from __future__ import annotations
@@ -20,22 +20,18 @@ import tensorflow as tf
 import tqdm
 from absl import flags
 
-from blade_tf import image_files, image_io, models, report
+from blade_tf import image_files, image_io, report
 from blade_tf.apps import chan_vese, segment
 from blade_tf.cli import common
 
 _DEFAULTS = segment.Settings()
 
-_INPUT = flags.DEFINE_string("input", None, "Image file, or folder of images.")
-_OUTPUT = flags.DEFINE_string("output", None, "Image file, or folder where the input is one.")
-_EXPORT = flags.DEFINE_string("export", None, "New folder for a SavedModel of the same computation.")
-_PORTABLE = flags.DEFINE_bool("portable", False, "For --export: loads with TensorFlow alone, but is slower.")
-_CHANNELS = flags.DEFINE_integer("channels", 1, "For --export: 1, gray, or 3; default: 1.")
+_FILES = common.define_files()
 _MODEL = flags.DEFINE_string(
     "model",
-    "tv_flow_paper",
-    "Name of a pretrained model of TV flow, or folder of a trained one; none: the semi-implicit reference solver, more "
-    "exact; default: tv_flow_paper.",
+    None,
+    "Name of a pretrained model of TV flow, or folder of a trained one, for the curvature (eq 4.10); default: the "
+    "semi-implicit reference solver, more exact and faster.",
 )
 _START = flags.DEFINE_string(
     "start", None, "Image of the input's size to start from, bright inside; default: a checkerboard."
@@ -44,8 +40,8 @@ _STRETCH = flags.DEFINE_bool("stretch", False, "Stretch each image's intensities
 _MU = flags.DEFINE_float(
     "mu",
     None,
-    "Weight of the border's length: more, a smoother border; default: 0.04, and 0.1 at most; with --model=none, where "
-    "5 times as much weighs the same, 0.2, and no limit.",
+    "Weight of the border's length: more, a smoother border; default: 0.2; with --model, where a fifth weighs the "
+    "same, 0.04, and 0.1 at most.",
 )
 
 
@@ -66,19 +62,6 @@ _ITERATIONS = flags.DEFINE_integer(
 )
 _TOLERANCE = _number("tolerance", "Stop where a step changes the level set by no more, as root mean square")
 _OVERLAY = flags.DEFINE_bool("overlay", False, "Write the input with the border drawn over it instead of the mask.")
-_BESIDE = flags.DEFINE_bool("beside", False, "Also write a picture of the result beside the input, NAME_beside.png.")
-
-
-def _model() -> models.EvolutionModel | None:
-    name = _MODEL.value
-    if name == "none":
-        return None
-    if not name.endswith(".keras"):
-        trained = models.load_trained(name)
-        trained.check_task("evolution")
-        if trained.config["pde"]["name"] != "tv_flow":
-            raise ValueError(f"model: expected one of TV flow, got {name!r}, of {trained.config['pde']['name']}")
-    return models.load(name)
 
 
 def _settings() -> segment.Settings:
@@ -109,35 +92,30 @@ def _text(found: segment.Segmentation, means: np.ndarray) -> str:
 
 
 def _run() -> None:
-    if (_INPUT.value is None) != (_OUTPUT.value is None) or not (_INPUT.value or _EXPORT.value):
-        raise ValueError("expected --input and --output, or --export, or all three")
-    common.only_with("input", "start", "stretch", "overlay", "beside")
-    common.only_with("export", "portable", "channels")
-    model, settings = _model(), _settings()
+    common.check_files("start", "stretch", "overlay")
+    model = segment.load(_MODEL.value) if _MODEL.value is not None else None
+    settings = _settings()
     chan_vese.border_weight(settings, model)  # before any file is touched
-    if _EXPORT.value:
-        segment.export(
-            _EXPORT.value, model=model, settings=settings, channels=_CHANNELS.value, portable=_PORTABLE.value
-        )
-    if not _INPUT.value:
+    if _FILES.export.value:
+        how = {"portable": _FILES.portable.value, "channels": _FILES.channels.value}
+        segment.export(_FILES.export.value, model=model, settings=settings, **how)
+    if not _FILES.input.value:
         return
     start = image_io.luma(image_io.read_image(_START.value).pixels)[np.newaxis] > 0.5 if _START.value else None
-    last: list[str] = []
 
-    def segmented(image: image_io.Image) -> np.ndarray:
+    def segmented(image: image_io.Image) -> tuple[np.ndarray, str]:
         low, span = _range(image.pixels)
         f = (image.pixels - low) / span
         found = segment.segment(tf.constant(f[np.newaxis]), start, model=model, settings=settings)
-        last[:] = [_text(found, low + span * found.means[0].numpy())]
         mask = found.mask[0].numpy()
-        return _drawn(image.pixels, mask[..., 0]) if _OVERLAY.value else mask.astype(np.float32)
+        made = _drawn(image.pixels, mask[..., 0]) if _OVERLAY.value else mask.astype(np.float32)
+        return made, _text(found, low + span * found.means[0].numpy())
 
-    def tell(path: pathlib.Path) -> None:
-        tqdm.tqdm.write(f"{path}: {last[0]}")
+    def tell(path: pathlib.Path, text: str) -> None:
+        tqdm.tqdm.write(f"{path}: {text}")
 
-    failed = image_files.convert(
-        _INPUT.value, _OUTPUT.value, segmented, "segment", _BESIDE.value, tell, lossless=not _OVERLAY.value
-    )
+    files = _FILES.input.value, _FILES.output.value
+    failed = image_files.convert(*files, segmented, "segment", _FILES.beside.value, tell, lossless=not _OVERLAY.value)
     common.report(failed)
 
 

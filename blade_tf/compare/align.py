@@ -7,7 +7,6 @@ import functools
 import itertools
 import os
 import pathlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,8 +17,7 @@ from blade_tf import flow_io, image_io, report
 from blade_tf.apps import align
 from blade_tf.compare import burst, moved
 from blade_tf.compare.findings import Findings, Table
-from blade_tf.compare.restored import photographs
-from blade_tf.resampling import UNKNOWN
+from blade_tf.compare.restored import in_turns, photographs
 
 __all__ = ["compare", "end_point_error", "flow_image", "scene", "tune"]
 
@@ -49,18 +47,14 @@ def scene(folder: pathlib.Path) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarr
     for name, found in (("frame11.png", second), ("flow10.flo", flow)):
         if found.shape[:2] != first.shape[:2]:
             raise ValueError(f"{folder}: {name}: expected frame10.png's size, {first.shape[:2]}, got {found.shape[:2]}")
-    if not _known(flow).any():
+    if not flow_io.known(flow).any():
         raise ValueError(f"{folder}: flow10.flo: expected a flow that is known somewhere, got none")
     return (first, second), flow
 
 
-def _known(flow: np.ndarray) -> np.ndarray:
-    return (np.abs(flow) < UNKNOWN).all(-1)
-
-
 def end_point_error(flow: np.ndarray, truth: np.ndarray) -> float:
     """The mean of |flow - truth| in pixels where the truth is known."""
-    known = _known(truth)
+    known = flow_io.known(truth)
     return float(np.mean(np.linalg.norm((flow - truth)[known], axis=-1)))
 
 
@@ -73,7 +67,7 @@ def flow_image(flow: np.ndarray, largest: float) -> np.ndarray:
     angle = np.arctan2(flow[..., 1], flow[..., 0])
     waves = [0.5 + 0.5 * np.cos(angle - shift) for shift in (0, 2 * np.pi / 3, 4 * np.pi / 3)]
     colour = 1 - length[..., np.newaxis] * (1 - np.stack(waves, -1))
-    colour[~_known(flow)] = 0
+    colour[~flow_io.known(flow)] = 0
     return report.to_uint8(colour)
 
 
@@ -96,7 +90,7 @@ def _picture(
 
 def _largest(truth: np.ndarray) -> float:
     """The longest displacement that is known; a pixel where nothing moves."""
-    return float(np.max(np.linalg.norm(truth[_known(truth)], axis=-1))) or 1.0
+    return float(np.max(np.linalg.norm(truth[flow_io.known(truth)], axis=-1))) or 1.0
 
 
 def _example(methods: Mapping[str, Method]) -> np.ndarray:
@@ -193,16 +187,12 @@ def compare(images: str | os.PathLike[str]) -> Findings:
         frames, truth = scene(folder)
         inputs = {name: _inputs(name, frames) for name in methods}
         flows = {name: method(*inputs[name]) for name, method in methods.items()}
-        samples: dict[str, list[float]] = {name: [] for name in methods}
-        for _ in range(TURNS):
-            for name, method in methods.items():
-                start = time.process_time()
-                method(*inputs[name])
-                samples[name].append(time.process_time() - start)
+        runs = {name: functools.partial(method, *inputs[name]) for name, method in methods.items()}
+        samples = {name: seconds[:, 1] for name, seconds in in_turns(runs, TURNS).items()}
         for name, flow in flows.items():
             errors[name].append(end_point_error(flow, truth))
             seconds[name].append(float(np.median(samples[name])))
-            ratios[name].append(float(np.median(np.divide(samples[name], samples[OURS]))))
+            ratios[name].append(float(np.median(samples[name] / samples[OURS])))
         # Neither the frames nor their true flow: Middlebury's data are not to be redistributed.
         shown = {name: flow for name, flow in flows.items() if name in SHOWN}
         pictures[folder.name] = _picture({}, shown, _largest(truth), 1)

@@ -13,7 +13,6 @@ from blade_tf import flow_io, image_io, metrics, report
 from blade_tf.apps import align
 from blade_tf.compare.findings import Table
 from blade_tf.compare.resample import BICUBIC, QUINTIC, Method, classical, learned
-from blade_tf.resampling import UNKNOWN
 
 __all__ = ["burst", "true_flow"]
 
@@ -77,7 +76,7 @@ def true_flow(folders: Sequence[pathlib.Path]) -> Table:
     for folder in tqdm.tqdm(folders, desc="true flow"):
         first, second = (image_io.luma(image_io.read_image(folder / f"frame{n}.png").pixels) for n in (10, 11))
         flow = flow_io.read_flow(folder / "flow10.flo")
-        known = (np.abs(flow) < UNKNOWN).all(-1)
+        known = flow_io.known(flow)
         moved = np.where(known[..., np.newaxis], flow, 0)
         for name, method in methods.items():
             squared = np.square(method(second, moved)[..., 0].astype(np.float64) - first[..., 0])[known]

@@ -1,4 +1,4 @@
-"""Other methods of restoration, and masks: what `blade_tf.compare.deblur` compares with. Images are [H, W]."""
+"""Other methods of restoration, which `blade_tf.compare.deblur` compares with. Images are [H, W]."""
 
 from __future__ import annotations
 
@@ -10,26 +10,9 @@ import tensorflow as tf
 
 from blade_tf import image as image_lib
 from blade_tf import operators, pdes
-from blade_tf.apps import restoration
+from blade_tf.apps import kernels, restoration
 
-__all__ = ["mask", "pde", "total_variation", "wiener"]
-
-
-def mask(kind: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Which pixels are known, bool [H, W, 1]: "random", a half of them, or all but "scratches"."""
-    rng = np.random.default_rng(seed)
-    height, width = shape[:2]
-    if kind == "random":
-        return rng.random((height, width, 1)) < 0.5
-    places = np.moveaxis(np.mgrid[:height, :width], 0, -1)
-    known = np.ones((height, width), bool)
-    for _ in range(-(-height * width // 8000)):
-        start, end = rng.random((2, 2)) * (height, width)
-        length = np.linalg.norm(end - start)
-        along = (end - start) / length
-        nearest = start + np.clip((places - start) @ along, 0, length)[..., np.newaxis] * along
-        known &= np.linalg.norm(places - nearest, axis=-1) > rng.uniform(0.5, 2)
-    return known[..., np.newaxis]
+__all__ = ["pde", "total_variation", "wiener"]
 
 
 @functools.lru_cache(maxsize=8)
@@ -90,8 +73,7 @@ def _minus_divergence(flux: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=16)
 def _pde_evolution(name: str, sigma: float, steps: int) -> tf.types.experimental.PolymorphicFunction:
-    weights = image_lib.gaussian_kernel(sigma)
-    operator = operators.blur(np.outer(weights, weights))
+    operator = operators.blur(kernels.gaussian(sigma))
     equation = pdes.build(name)
     longest = equation.stable_dt(1.0)
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from blade_tf import operators
 from blade_tf.apps import kernels
-from blade_tf.compare import deblur_peers as peers
 
-__all__ = ["Problem", "Problems", "degraded", "masked"]
+__all__ = ["Problem", "Problems", "degraded", "mask", "masked"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,7 +38,24 @@ def degraded(images: Iterable[np.ndarray], noise: float, sigma: float | None = N
     return found
 
 
+def mask(kind: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Which pixels are known, bool [H, W, 1]: "random", a half of them, or all but "scratches"."""
+    rng = np.random.default_rng(seed)
+    height, width = shape[:2]
+    if kind == "random":
+        return rng.random((height, width, 1)) < 0.5
+    places = np.moveaxis(np.mgrid[:height, :width], 0, -1)
+    known = np.ones((height, width), bool)
+    for _ in range(-(-height * width // 8000)):
+        start, end = rng.random((2, 2)) * (height, width)
+        length = np.linalg.norm(end - start)
+        along = (end - start) / length
+        nearest = start + np.clip((places - start) @ along, 0, length)[..., np.newaxis] * along
+        known &= np.linalg.norm(places - nearest, axis=-1) > rng.uniform(0.5, 2)
+    return known[..., np.newaxis]
+
+
 def masked(images: Iterable[np.ndarray], kind: str) -> Problems:
     """Each image without the pixels that a mask of its own seed hides."""
-    masks = ((u, peers.mask(kind, u.shape, seed)) for seed, u in enumerate(images))
+    masks = ((u, mask(kind, u.shape, seed)) for seed, u in enumerate(images))
     return [(Problem(u * known, 0.0, None, known), u) for u, known in masks]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ import tensorflow as tf
 from blade_tf import models, report
 from blade_tf.apps import segment
 from blade_tf.compare.findings import Findings, Table
-from blade_tf.compare.restored import photographs
+from blade_tf.compare.restored import in_turns, photographs
 
 __all__ = ["agreement", "compare"]
 
@@ -53,19 +52,6 @@ def _segmented(image: tf.Tensor, model: models.EvolutionModel | None) -> np.ndar
     return segment.segment(image, model=model, settings=SETTINGS).mask.numpy()
 
 
-def _seconds(runs: dict[str, Callable[[], Any]]) -> dict[str, np.ndarray]:
-    """The functions in turns, each called once before: [TURNS] by name."""
-    found: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    for _ in range(TURNS):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            found[name].append(time.perf_counter() - start)
-    return {name: np.array(seconds) for name, seconds in found.items()}
-
-
 def _times(grays: dict[str, np.ndarray], loaded: dict[str, models.EvolutionModel | None]) -> list[list[Any]]:
     rows: list[list[Any]] = []
     for name, f in grays.items():
@@ -75,14 +61,15 @@ def _times(grays: dict[str, np.ndarray], loaded: dict[str, models.EvolutionModel
         }
         for method, model in loaded.items():
             runs[method] = functools.partial(_segmented, image, model)
-        seconds = _seconds(runs)
+        # The first turn traces.
+        seconds = {method: taken[1:, 0] for method, taken in in_turns(runs, 1 + TURNS).items()}
         for method, taken in seconds.items():
             ratios = [float(np.median(seconds[peer] / taken)) for peer in list(runs)[:2]]
             rows.append([f"{name}, {f.shape[1]}x{f.shape[0]}", method, float(np.median(taken)), *ratios])
     return rows
 
 
-def _picture(name: str, f: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
+def _picture(f: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
     titles = [method.replace("`", "") for method in masks]
     return report.side_by_side([report.outlined(f, mask) for mask in masks.values()], titles, columns=2)
 
@@ -114,7 +101,7 @@ def compare(images: str | os.PathLike[str]) -> Findings:
             means = next(iter(found.values())).means[0].numpy()
             colours = [" ".join(f"{255 * value:.0f}" for value in mean) for mean in means]
             colourful.append([name, *colours, *(agreement(mask, reference) for mask in others)])
-        pictures[name] = _picture(name, f, masks)
+        pictures[name] = _picture(f, masks)
     timed = {name: f for name, f in grays.items() if name in ("coins", "camera")} or grays
     _, *models_of = METHODS
     tables = [

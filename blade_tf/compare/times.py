@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import tqdm
 from blade_tf import models
 from blade_tf.apps import align, deblur, kernels, resample, segment, stages, upscale
 from blade_tf.compare.findings import Findings, Table
-from blade_tf.compare.restored import photographs
+from blade_tf.compare.restored import in_turns, photographs
 
 __all__ = ["compare"]
 
@@ -56,13 +55,8 @@ def compare(images: str | os.PathLike[str]) -> Findings:
     name, image = next(iter(photographs(images, gray=False).items()))
     rows = []
     for (application, call), function in tqdm.tqdm(_calls(image[np.newaxis]).items(), desc="times", unit="call"):
-        clock, processor = [], []
-        for _ in range(1 + CALLS):
-            start = time.perf_counter(), time.process_time()
-            np.asarray(function())
-            clock.append(time.perf_counter() - start[0])
-            processor.append(time.process_time() - start[1])
-        seconds = clock[0], np.median(clock[1:]), np.median(processor[1:])
+        taken = in_turns({call: functools.partial(lambda run: np.asarray(run()), function)}, 1 + CALLS)[call]
+        seconds = taken[0, 0], *np.median(taken[1:], axis=0)
         rows.append([application, call, *(f"{value:.2f}" for value in seconds)])
     height, width, channels = image.shape
     text = (

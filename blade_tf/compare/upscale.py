@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ import tensorflow as tf
 from blade_tf import report
 from blade_tf.apps import upscale
 from blade_tf.compare.findings import Findings, Table
-from blade_tf.compare.restored import mean_scores, photographs
+from blade_tf.compare.restored import in_turns, mean_scores, photographs
 from blade_tf.interpolation import cubic, interpolate
 
 __all__ = [
@@ -54,13 +53,13 @@ class Tuned:
 
     Attributes:
       back_projections: of `back_projection`.
-      steps, weight: of eq 4.6 with the default model.
+      steps, relaxation: of eq 4.6 with the default model.
       exact_steps: of eq 4.7 with `BEST_MODEL`.
     """
 
     back_projections: int
     steps: int
-    weight: float
+    relaxation: float
     exact_steps: int
 
 
@@ -90,7 +89,7 @@ PROBLEMS = (
 # What `tune` chooses from.
 BACK_PROJECTIONS = (0, 1, 2, 4, 8, 16)
 STEPS = (5, 10, 20, 40)
-WEIGHTS = (1.0, 1.5)
+RELAXATIONS = (1.0, 1.5)
 
 
 def cubic_spline(image: np.ndarray, sampling: upscale.Sampling) -> np.ndarray:
@@ -136,7 +135,7 @@ def methods(problem: Problem) -> dict[str, Method]:
         "iterated back-projection, tuned": lambda f: back_projection(f, sampling, tuned.back_projections),
         "eq 4.7's start alone": _on_arrays(upscale.Upscaler(sampling, steps=0)),
         "eq 4.6, the paper's TV flow": _on_arrays(upscale.Upscaler(sampling, "tv_flow_paper", 10, paper)),
-        "eq 4.6, tuned": _on_arrays(upscale.Upscaler(sampling, steps=tuned.steps, weight=tuned.weight)),
+        "eq 4.6, tuned": _on_arrays(upscale.Upscaler(sampling, steps=tuned.steps, relaxation=tuned.relaxation)),
         "eq 4.7, default": _on_arrays(upscale.Upscaler(sampling)),
         f"eq 4.7, {BEST_MODEL}, tuned": _on_arrays(upscale.Upscaler(sampling, BEST_MODEL, tuned.exact_steps)),
     }
@@ -161,11 +160,11 @@ def tune(images: Sequence[np.ndarray], problem: Problem) -> Tuned:
         scores = mean_scores({str(key): method for key, method in choices.items()}, pairs, CROP, problem.title)
         return max(choices, key=lambda key: scores[str(key)][:, 0].mean())
 
-    both = [(k, weight) for k in STEPS for weight in WEIGHTS]
-    steps, weight = best({(k, w): _on_arrays(upscale.Upscaler(sampling, steps=k, weight=w)) for k, w in both})
+    both = [(k, relaxation) for k in STEPS for relaxation in RELAXATIONS]
+    steps, relaxation = best({(k, r): _on_arrays(upscale.Upscaler(sampling, steps=k, relaxation=r)) for k, r in both})
     projections = best({k: functools.partial(back_projection, sampling=sampling, steps=k) for k in BACK_PROJECTIONS})
     exact_steps = best({k: _on_arrays(upscale.Upscaler(sampling, BEST_MODEL, k)) for k in STEPS})
-    return Tuned(projections, steps, weight, exact_steps)
+    return Tuned(projections, steps, relaxation, exact_steps)
 
 
 def _table(problem: Problem, scores: Mapping[str, np.ndarray]) -> Table:
@@ -173,8 +172,8 @@ def _table(problem: Problem, scores: Mapping[str, np.ndarray]) -> Table:
     tuned, position = problem.tuned, abs(round(problem.sampling.position[0], 9))
     text = (
         f"Pixel k of the input sits on high-resolution pixel {position:g} + {problem.sampling.factor} k. Tuned: "
-        f"{tuned.back_projections} back-projections; eq 4.6 with {tuned.steps} steps, weight {tuned.weight:g}; eq 4.7 "
-        f"with `{BEST_MODEL}`, {tuned.exact_steps} steps."
+        f"{tuned.back_projections} back-projections; eq 4.6 with {tuned.steps} steps, relaxation {tuned.relaxation:g}; "
+        f"eq 4.7 with `{BEST_MODEL}`, {tuned.exact_steps} steps."
     )
     rows = []
     for name, found in scores.items():
@@ -206,13 +205,9 @@ def times() -> Table:
         upscaler = upscale.Upscaler(upscale.gaussian(factor, 0.4 * factor))
         for height, width in ((512 // factor, 768 // factor), (512, 768)):
             image = np.random.default_rng(0).random((height, width, 3), np.float32)
-            method = _on_arrays(upscaler)
-            seconds = []
-            for _ in range(2):
-                start = time.perf_counter(), time.process_time()
-                method(image)
-                seconds += [time.perf_counter() - start[0], time.process_time() - start[1]]
-            rows.append([f"{width} x {height}", f"x{factor}", *(f"{value:.1f}" for value in seconds)])
+            size = f"{width} x {height}"
+            seconds = in_turns({size: functools.partial(_on_arrays(upscaler), image)}, 2)[size]
+            rows.append([size, f"x{factor}", *(f"{value:.1f}" for value in seconds.ravel())])
     text = (
         "Colour, `Upscaler` with its defaults. The first call builds the graph too. On a machine that does other work "
         "beside, the processor's seconds, of all threads together, say more than the clock's."

@@ -13,7 +13,7 @@ from blade_tf import least_squares
 from blade_tf.data import records, resampling
 from blade_tf.resampling import ResampleModel, spline_coefficients
 from blade_tf.start import Start, selection_spec
-from blade_tf.tasks.task import Task
+from blade_tf.tasks.task import Task, check
 
 __all__ = ["RESAMPLING"]
 
@@ -22,15 +22,11 @@ BORDER = 8  # pixels at a window's border that do not count: the photograph goes
 
 
 def _check(config: ml_collections.ConfigDict) -> None:
-    resampling.check(config)
-    if config.model.selection.soft:
-        raise ValueError(f"model.selection.soft: expected none for resampling, got {config.model.selection.soft!r}")
+    check(config, BORDER)
     if config.camera.shifts <= config.model.order:
         raise ValueError(
             f"camera.shifts: expected more than model.order = {config.model.order}, got {config.camera.shifts}"
         )
-    if config.train.crop <= 2 * BORDER:
-        raise ValueError(f"train.crop: expected more than {2 * BORDER}, got {config.train.crop}")
     # What else it refuses, with numbers in place of the data's quantiles.
     _model(config, {"orientations": 1})
 
@@ -77,14 +73,13 @@ def _start(data: records.RecordReader, config: ml_collections.ConfigDict) -> Sta
             energy += np.square(targets).sum(0)
 
     fitted = equations.solve(config.train.ridge)
-    whitening = basis @ equations.whitening(config.train.whitening_ridge)
-    count = equations.count
-    # One unit of p changes what its bin adds by the typical size of the target; less in a bin of few pixels.
-    share = np.sqrt(np.minimum(count / count.mean(), 1))[:, np.newaxis, np.newaxis]
+    pixels = equations.count.sum()
     arrays: dict[str, np.ndarray] = {}
     for m, name in enumerate(model.powers):
         arrays[f"least_squares/{name}"] = (fitted[..., m] @ basis.T).reshape(-1, *model.footprint)
-        arrays[f"whitening/{name}"] = np.sqrt(energy[m] / count.sum()) * share * whitening
+        arrays[f"whitening/{name}"] = basis @ equations.scaled_whitening(
+            config.train.whitening_ridge, energy[m], pixels
+        )
     spec = {
         "task": "resampling",
         "selection": selection,

@@ -16,7 +16,7 @@ from blade_tf.data import examples, records
 from blade_tf.least_squares import NormalEquations
 from blade_tf.restoration import RestorationModel, knot_weights
 from blade_tf.start import Start, selection_spec
-from blade_tf.tasks.task import Task
+from blade_tf.tasks.task import Task, check
 
 __all__ = ["RESTORATION"]
 
@@ -24,11 +24,7 @@ SAMPLE = 100  # examples that thresholds are taken from
 
 
 def _check(config: ml_collections.ConfigDict) -> None:
-    examples.of(config).check(config)
-    if config.model.selection.soft:
-        raise ValueError(f"model.selection.soft: expected none for restoration, got {config.model.selection.soft!r}")
-    if config.model.stages < 1:
-        raise ValueError(f"model.stages: expected at least 1, got {config.model.stages}")
+    check(config)
     knots, blur = tuple(config.model.knots), tuple(config.degradation.blur)
     if knots and (knots[:1] + knots[-1:] != blur or any(a >= b for a, b in itertools.pairwise(knots))):
         raise ValueError(f"model.knots: expected to ascend from {blur[0]:g} to {blur[1]:g}, as the blur, got {knots}")
@@ -112,17 +108,13 @@ class _Equations:
         return fitted.transpose(1, 0, 2).reshape(-1, self.size)
 
     def whitening(self, ridge: float) -> np.ndarray:
-        """Of each filter's coordinates, [knots * bins, size, size].
-
-        One unit of p changes what its bin adds by the typical size of the target; less in a bin of few pixels.
-        """
+        """Of each filter's coordinates, `NormalEquations.scaled_whitening`: [knots * bins, size, size]."""
         roots = []
         for knot, count in enumerate(self.counts):
             part = NormalEquations(
                 self.joint.gram[:, self.at(knot), self.at(knot)], self.joint.moment[:, self.at(knot)], count
             )
-            size = np.sqrt(self.energy / self.pixels * np.minimum(count / count.mean(), 1))
-            roots.append(size[:, np.newaxis, np.newaxis] * part.whitening(ridge))
+            roots.append(part.scaled_whitening(ridge, self.energy, self.pixels))
         return np.concatenate(roots)
 
 
@@ -147,7 +139,7 @@ def _start(data: records.RecordReader, config: ml_collections.ConfigDict) -> Sta
         footprints = [tuple(spec["footprint"]), tuple(spec["residual_footprint"])][: len(names)]
         state, residual = least_squares.difference_basis(footprints[0]), np.eye(int(np.prod(footprints[-1])))
         bases = [state, residual][: len(names)]
-        model = RestorationModel.from_spec(spec, "final")
+        model = models.build(spec)
         sizes = [basis.shape[1] for basis in bases]
         equations = _Equations(model.selections[k].num_bins, sum(sizes), len(knots) or 1)
         for example in tqdm.tqdm(found, desc=f"least squares, stage {k + 1}"):

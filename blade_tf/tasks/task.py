@@ -9,10 +9,27 @@ from typing import Any
 import ml_collections
 import tensorflow as tf
 
-from blade_tf.data import batches, records
+from blade_tf import config as config_lib
+from blade_tf.data import batches, examples, records
 from blade_tf.start import Start
 
-__all__ = ["Task"]
+__all__ = ["Task", "check"]
+
+
+def check(config: ml_collections.ConfigDict, border: int = 0) -> None:
+    """ValueError, naming the key, for a config that makes no sense for filters chosen at pixels, whatever the task.
+
+    `border` is what does not count at a window's.
+    """
+    examples.of(config).check(config)
+    if config.model.selection.soft:
+        raise ValueError(
+            f"model.selection.soft: expected none for {config_lib.task(config)}, got {config.model.selection.soft!r}"
+        )
+    if config.model.get("stages", 1) < 1:
+        raise ValueError(f"model.stages: expected at least 1, got {config.model.stages}")
+    if config.train.crop <= 2 * border:
+        raise ValueError(f"train.crop: expected more than {2 * border}, got {config.train.crop}")
 
 
 def _no_rivals(_data: batches.Data, _config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -16,23 +16,13 @@ from blade_tf.data import examples, records, upscaling
 from blade_tf.interpolation import interpolate
 from blade_tf.sampling import MARGIN
 from blade_tf.start import Start, selection_spec
-from blade_tf.tasks.task import Task
+from blade_tf.tasks.task import Task, check
 from blade_tf.upscaling import UpscaleModel
 
 __all__ = ["UPSCALING"]
 
 SAMPLE = 30  # examples that thresholds are taken from
 BORDER = 8  # pixels at a window's border that do not count: the photograph goes on beyond it
-
-
-def _check(config: ml_collections.ConfigDict) -> None:
-    upscaling.check(config)
-    if config.model.selection.soft:
-        raise ValueError(f"model.selection.soft: expected none for upscaling, got {config.model.selection.soft!r}")
-    if config.model.stages < 1:
-        raise ValueError(f"model.stages: expected at least 1, got {config.model.stages}")
-    if config.train.crop <= 2 * BORDER:
-        raise ValueError(f"train.crop: expected more than {2 * BORDER}, got {config.train.crop}")
 
 
 def _given(data: records.RecordReader, config: ml_collections.ConfigDict) -> list[tuple[tf.Tensor, np.ndarray]]:
@@ -70,7 +60,7 @@ def _start(data: records.RecordReader, config: ml_collections.ConfigDict) -> Sta
     for k in range(config.model.stages):
         sample = np.concatenate(states[:: -(-len(states) // SAMPLE)])
         spec["selections"].append(selection_spec(sample, config.model.selection, "pixel"))
-        model = UpscaleModel.from_spec(spec, "final")
+        model = models.build(spec)
         equations = least_squares.NormalEquations.zeros(model.stages[k].num_filters, basis.shape[1])
         energy = 0.0
         for u, (_, x) in zip(tqdm.tqdm(states, desc=f"least squares, stage {k + 1}"), given, strict=True):
@@ -79,12 +69,9 @@ def _start(data: records.RecordReader, config: ml_collections.ConfigDict) -> Sta
             target = x[0, BORDER:-BORDER, BORDER:-BORDER, 0] - u[inside][..., 0]
             equations.add(seen.reshape(len(chosen), -1), target.ravel(), chosen)
             energy += float(np.square(target).sum())
-        count = equations.count
-        # One unit of p changes what its bin adds by the typical size of the target; less in a bin of few pixels.
-        size = np.sqrt(energy / count.sum() * np.minimum(count / count.mean(), 1))[:, np.newaxis, np.newaxis]
-        whitening = basis @ equations.whitening(config.train.whitening_ridge)
+        root = equations.scaled_whitening(config.train.whitening_ridge, energy, equations.count.sum())
         arrays[f"least_squares/stage_{k}"] = (equations.solve(config.train.ridge) @ basis.T).reshape(-1, *footprint)
-        arrays[f"whitening/stage_{k}"] = size * whitening
+        arrays[f"whitening/stage_{k}"] = basis @ root
         if k + 1 < config.model.stages:
             models.set_bank(model, {key: arrays[f"least_squares/{key}"] for key in model.bank})
             stage = tf.function(functools.partial(model.stage, k))
@@ -102,4 +89,4 @@ def _pair(model: UpscaleModel, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return found[:, tf.newaxis, inside, inside], batch[:, 1:, inside, inside]
 
 
-UPSCALING = Task(_check, _start, _pair, _inputs, keeps_start=False)
+UPSCALING = Task(functools.partial(check, border=BORDER), _start, _pair, _inputs, keeps_start=False)
