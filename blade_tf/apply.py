@@ -7,7 +7,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from blade_tf import arguments, image_files, image_io, models
+from blade_tf import arguments, image_files, image_io, models, names
 from blade_tf import colour as colour_lib
 
 __all__ = ["apply_files", "apply_image"]
@@ -61,6 +61,8 @@ def apply_files(
     loaded = models.load(model)
     evolution: models.EvolutionModel | colour_lib.Evolution = loaded
     if not str(model).endswith(".keras"):
+        if colour is not None and colour not in colour_lib.WAYS:
+            raise ValueError(f"colour: unknown way {colour!r}{names.hint(colour, colour_lib.WAYS)}")
         evolution = colour_lib.Evolution(models.load_trained(model), colour)
     elif colour is not None:
         raise ValueError(f"colour: expected none, as a .keras file selects in its own way, got {colour!r}")

@@ -6,13 +6,16 @@ import math
 import numbers
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 __all__ = ["count", "images", "positive"]
 
 
 def positive(name: str, value: Any) -> float:
-    """The value as a float; ValueError unless it is a positive finite number."""
+    """The value as a float; ValueError unless it is a positive finite number, which may be an array [] too."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < math.inf:
         raise ValueError(f"{name}: expected a positive number, got {value!r}")
     return float(value)

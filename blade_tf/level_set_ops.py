@@ -87,7 +87,7 @@ def signed_distance(mask: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 def _heaviside(phi: tf.Tensor) -> tf.Tensor:
     """1/2 + arctan(phi) / pi to 3e-8 (Abramowitz and Stegun 4.4.49), which XLA computes in one pass with the rest."""
     large = tf.abs(phi) > 1
-    small = tf.where(large, tf.math.reciprocal_no_nan(phi), phi)
+    small = tf.where(large, 1 / tf.where(large, phi, tf.ones_like(phi)), phi)
     square, value = tf.square(small), tf.zeros_like(phi)
     for coefficient in ARCTAN:
         value = (value + coefficient) * square

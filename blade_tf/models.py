@@ -208,8 +208,9 @@ def load(model: str | os.PathLike[str]) -> EvolutionModel:
 
 
 def version(model: str | os.PathLike[str]) -> tuple[tuple[str, int], ...]:
-    """What changes when a folder that `load_trained` takes is written again; of a pretrained name ()."""
-    paths = (pathlib.Path(model, *inside, "model.json") for inside in ((), ("model",)))
+    """What changes when a folder that `load_trained` takes, or a .keras file, is written again; of other names ()."""
+    places = ((),) if str(model).endswith(".keras") else (("model.json",), ("model", "model.json"))
+    paths = (pathlib.Path(model, *place) for place in places)
     return tuple((str(path.resolve()), path.stat().st_mtime_ns) for path in paths if path.exists())
 
 

@@ -99,14 +99,14 @@ def _kernel(kernel: Any) -> np.ndarray:
 
 
 def _of_sizes(u: tf.Tensor, right: Map, message: str) -> tf.Tensor:
-    """The image [N, H, W, C]; an error, in graphs of open sizes when they run, unless its [H, W] are right."""
-    if None in u.shape[1:3]:
-        holds = tf.reduce_all(right(tf.shape(u)[1:3]))
-        with tf.control_dependencies([tf.debugging.Assert(holds, [message, tf.shape(u)])]):
-            return tf.identity(u)
-    if not np.all(right(np.array(u.shape[1:3]))):
+    """The image [N, H, W, C]; an error, for open sizes when a graph runs, unless its [H, W] are right."""
+    known = [size is not None for size in u.shape[1:3]]
+    if not np.all(right(np.array([size or 0 for size in u.shape[1:3]]))[known]):
         raise ValueError(f"{message} {list(u.shape)}")
-    return u
+    if all(known):
+        return u
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(right(tf.shape(u)[1:3])), [message, tf.shape(u)])]):
+        return tf.identity(u)
 
 
 def _divisible(u: tf.Tensor, factor: int) -> tf.Tensor:
@@ -281,9 +281,7 @@ def squared_norm(kernel: Any, factor: int) -> float:
     Raises:
       ValueError: as `blur` and `subsample`.
     """
-    found = _kernel(kernel)
-    factor, _ = _check_factor(factor, 0)
-    return float(np.abs(_lags(found, factor)).sum())
+    return float(np.abs(_lags(_kernel(kernel), _check_factor(factor, 0)[0])).sum())
 
 
 def _transfer(lags: np.ndarray, h: Any, w: Any) -> tf.Tensor:
@@ -307,10 +305,10 @@ def transfer(kernel: Any, factor: int, size: int) -> np.ndarray:
     Raises:
       ValueError: as `blur` and `subsample`.
     """
-    found = _kernel(kernel)
-    factor, _ = _check_factor(factor, 0)
-    with tf.init_scope():
-        return _transfer(_lags(found, factor), size, size).numpy()
+    lags, grid = _lags(_kernel(kernel), _check_factor(factor, 0)[0]), np.zeros([size, size])
+    rows, columns = (np.arange(n) - n // 2 for n in lags.shape)
+    np.add.at(grid, (rows[:, np.newaxis] % size, columns % size), lags)
+    return np.fft.rfft2(grid).real
 
 
 def pseudo_inverse(kernel: Any, factor: int, offset: int = 0) -> Map:

@@ -103,8 +103,8 @@ class ResampleModel(keras.Model):
             raise ValueError(f"degree: expected one of {sorted(SPLINES)}, got {degree!r}")
         if np.shape(footprint) != (2,):
             raise ValueError(f"footprint: expected two odd sizes, got {footprint!r}")
-        self._selection = dict(selection)
         self.selection = Selection(**selection)
+        self._selection = self.selection.told(selection)
         if self.selection.soft is not None or self.selection.center != "pixel":
             raise ValueError(
                 "selection: expected one at pixels without a soft feature, "

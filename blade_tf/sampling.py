@@ -13,12 +13,12 @@ import tensorflow as tf
 
 from blade_tf import arguments, operators
 
-__all__ = ["LEAST_CONDITION", "MARGIN", "Sampling", "gaussian", "within_reflection"]
+__all__ = ["LARGEST", "LEAST_CONDITION", "MARGIN", "Sampling", "gaussian", "within_reflection"]
 
 MARGIN = 8  # low-resolution pixels; the pseudo-inverse of the default PSF decays to 1e-5 in as many
 # Of A A^T, for what A^+ corrects: what 8 bits round away becomes noise of 12/255 at most.
 LEAST_CONDITION = 1e-4
-LARGEST = 501  # pixels along each axis of a kernel
+LARGEST = 501  # pixels along each axis of a kernel that is given by numbers
 GRID = 128  # on which transfer functions are looked at: twice the largest margin
 
 
@@ -101,8 +101,8 @@ def gaussian(factor: int, sigma: float, position: float | None = None) -> Sampli
         0 samples u[::factor, ::factor].
 
     Raises:
-      ValueError: for a factor that is not an integer of at least 2, a sigma that is not positive or whose kernel has
-        more than 501 pixels along an axis, or a position outside of [0, factor - 1].
+      ValueError: for a factor that is not an integer of at least 2, a sigma that is not positive or above 83.3 pixels,
+        or a position outside of [0, factor - 1].
     """
     factor = arguments.count("factor", factor, 2)
     sigma = arguments.positive("sigma", sigma)
@@ -110,7 +110,7 @@ def gaussian(factor: int, sigma: float, position: float | None = None) -> Sampli
     if not 0 <= at <= factor - 1:
         raise ValueError(f"position: expected a number in [0, {factor - 1}], got {position!r}")
     if 6 * sigma > LARGEST - 1:
-        raise ValueError(f"sigma: expected a kernel of at most {LARGEST} pixels along each axis, got {sigma:g}")
+        raise ValueError(f"sigma: expected at most {(LARGEST - 1) / 6:.1f} high-resolution pixels, got {sigma:g}")
     radius = math.ceil(3 * sigma)
     first, last = math.ceil(at - radius), math.floor(at + radius)
     # A convolution's kernel runs against the pixels.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -216,6 +216,11 @@ class Selection(keras.layers.Layer):
         return SoftSelection(
             index, keras.KerasTensor(image.shape[:-1], "int32"), keras.KerasTensor(image.shape[:-1], image.dtype)
         )
+
+    def told(self, names: Iterable[str]) -> dict[str, Any]:
+        """The arguments of these names, in Python's own types, for the config of another layer."""
+        config = self.get_config()
+        return {name: config[name] for name in names}
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | self._arguments() | {"luma": self.luma}

@@ -63,8 +63,8 @@ class UpscaleModel(keras.Model):
                 f"sigma {sigma:g}: too wide a blur to be undone"
             )
         self.factor, self.sigma, self.position = int(factor), float(sigma), float(position)
-        self._selections = [dict(given) for given in selections]
         self.selections = [Selection(**given) for given in selections]
+        self._selections = [one.told(given) for one, given in zip(self.selections, selections, strict=True)]
         self.stages = [Blade(selection.num_bins * self.factor**2, footprint) for selection in self.selections]
         self.footprint = tuple(footprint)
         self.supports_jit = ops.compiles_with_xla()

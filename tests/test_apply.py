@@ -285,7 +285,7 @@ def test_the_shared_tensor_is_the_default_of_coherence_enhancing_diffusion():
 
 def test_unknown_ways_are_refused(folder, workdir, tmp_path):
     image_io.write_image(tmp_path / "a.png", image_of(samples(8, 1)))
-    with pytest.raises(ValueError, match="way: unknown way 'seperate', did you mean 'separate'"):
+    with pytest.raises(ValueError, match="colour: unknown way 'seperate', did you mean 'separate'"):
         apply.apply_files(folder, tmp_path / "a.png", tmp_path / "b.png", colour="seperate")
     with pytest.raises(
         ValueError, match=r"colour: expected none, as a \.keras file selects in its own way, got 'luma'"

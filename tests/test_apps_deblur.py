@@ -659,15 +659,20 @@ def test_the_program_exports(program, tmp_path):
     assert (tmp_path / "saved" / "saved_model.pb").exists()
 
 
-@pytest.mark.parametrize("flags", [["--kernel=gaussian:1"], ["--stages=restoration"]])
-def test_the_program_restores_and_exports(flags, files, program, tmp_path):
+@pytest.mark.parametrize(("flags", "noise"), [(["--kernel=gaussian:1"], 0), ([], 0.07), (["--stages=restoration"], 0)])
+def test_the_program_restores_and_exports(flags, noise, files, program, tmp_path):
+    image = image_io.read_image(files / "gray.png").pixels
+    noisy = image + noise * np.random.default_rng(0).standard_normal(image.shape)
+    image_io.write_image(files / "gray.png", image_io.Image(noisy.astype(np.float32)))
     arguments = f"--input={files / 'gray.png'}", f"--output={tmp_path / 'out.png'}", f"--export={tmp_path / 'saved'}"
     done = program("deblur", *arguments, "--beside", *flags)
     assert done.status == 0, done.err
     serve = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
     expected = serve(image=tf.constant(image_io.read_image(files / "gray.png").pixels[np.newaxis]))["output"][0]
-    found = image_io.read_image(tmp_path / "out.png").pixels
-    np.testing.assert_allclose(found, np.clip(expected, 0, 1), atol=0.5 / 255 + 1e-3)
+    difference = np.abs(image_io.read_image(tmp_path / "out.png").pixels - np.clip(expected, 0, 1))
+    assert difference.mean() < 0.5 / 255  # another regulariser differs by six times as much
+    # Long steps amplify how graphs round.
+    assert difference.max() < 0.5 / 255 + (0.01 if noise else 1e-3)
     assert (tmp_path / "out_beside.png").exists()
 
 

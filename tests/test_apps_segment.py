@@ -227,7 +227,8 @@ def test_a_model_may_be_named(paper, tmp_path):
     paper.save(tmp_path / "own.keras")
     for model in ("tv_flow_paper", tmp_path / "own", tmp_path / "own.keras"):
         np.testing.assert_array_equal(app.segment(image, model=model, settings=settings).level_set, expected)
-    assert app.load("tv_flow_stable") is app.load("tv_flow_stable")
+    for model in ("tv_flow_stable", tmp_path / "own.keras"):
+        assert app.load(model) is app.load(model)
     app.export(tmp_path / "saved", model="tv_flow_paper", settings=settings)
     serve = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
     mask = serve(image=tf.constant(image))["mask"][0, ..., 0].numpy()

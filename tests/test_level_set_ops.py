@@ -82,7 +82,7 @@ def test_the_native_gradient_is_that_of_the_stock_operations():
 
 @IMPLEMENTATIONS
 @pytest.mark.parametrize("graph", [False, True])
-@pytest.mark.parametrize("level", [0.0, 0.3, -1.0, 4.0])
+@pytest.mark.parametrize("level", [0.0, 1e-25, 0.3, -1.0, 4.0])
 def test_the_gradient_of_a_flat_level_set_that_is_its_own_predecessor(implementation, graph, level):
     _, _, f = case("float64", (1, 5, 6))
 

@@ -119,7 +119,8 @@ def test_the_data_term_is_minus_the_gradient_of_the_distance():
         tape.watch(u)
         distance = 0.7 / 2 * tf.reduce_sum((operator(u) - f) ** 2)
     expected = -tape.gradient(distance, u)
-    np.testing.assert_allclose(operators.data_term(operator, f, 0.7)(u), expected, atol=1e-13)
+    for weight in (0.7, np.array(0.7)):
+        np.testing.assert_allclose(operators.data_term(operator, f, weight)(u), expected, atol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -219,6 +220,26 @@ def test_graphs_refuse_sizes_that_the_factor_does_not_divide_when_they_run(make)
     for size in ((5, 6), (6, 5)):
         with pytest.raises(tf.errors.InvalidArgumentError, match="u: expected sizes that 2 divides, got"):
             graph(np.ones((1, *size, 1)))
+
+
+def test_graphs_refuse_a_known_size_that_is_wrong_while_they_are_traced():
+    spec = [tf.TensorSpec([None, 3, None, 1], tf.float64)]
+    for operator, message in (
+        (operators.blur(np.ones((5, 5))), "kernel: expected at most the image's size"),
+        (operators.subsample(2), "u: expected sizes that 2 divides"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tf.function(operator, input_signature=spec).get_concrete_function()
+
+
+def test_the_transfer_function_is_that_of_the_matrix():
+    """Its values are the eigenvalues of A A^T, a convolution on the coarse grid."""
+    n, factor = 6, 2
+    operator = operators.downsample(KERNEL, factor)
+    impulse = np.zeros((1, n, n, 1))
+    impulse[0, 0, 0, 0] = 1
+    response = operator(operator.adjoint(impulse)).numpy()[0, ..., 0]
+    np.testing.assert_allclose(operators.transfer(KERNEL, factor, n), np.fft.rfft2(response).real, atol=1e-13)
 
 
 def test_no_image_is_an_empty_batch():

@@ -14,7 +14,7 @@ from blade_tf import models, tasks, train
 from blade_tf.data import prepare, resampling
 from blade_tf.resampling import ResampleModel, spline_coefficients
 
-SELECTION = {"strength_thresholds": [0.03], "coherence_thresholds": [0.5], "orientations": 4, "rho": 1.0}
+SELECTION = {"strength_thresholds": np.array([0.03]), "coherence_thresholds": [0.5], "orientations": 4, "rho": 1.0}
 
 
 def photograph(height=40, width=50, channels=1):

@@ -20,7 +20,7 @@ from blade_tf.apps.noise import estimate_noise
 from blade_tf.data import batches, examples, prepare
 from blade_tf.restoration import RestorationModel, knot_weights
 
-SELECTION = {"strength_thresholds": [0.05], "coherence_thresholds": [0.5], "orientations": 4}
+SELECTION = {"strength_thresholds": np.array([0.05]), "coherence_thresholds": [0.5], "orientations": 4}
 RELATIVE = SELECTION | {"strength_thresholds": [1.5]}  # to the noise
 KNOTS, NOISE = (0.5, 1.0, 2.0), (0.01, 0.1)
 

@@ -75,6 +75,17 @@ def test_no_flag_is_ignored(flag, value, program, tmp_path):
     assert not (tmp_path / "saved").exists()
 
 
+@pytest.mark.parametrize(("flag", "value"), [("start", "a.png"), ("stretch", True)])
+def test_an_export_does_what_the_files_get(flag, value, program, halves, tmp_path):
+    image_io.write_image(tmp_path / "a.png", image_io.Image(halves))
+    places = {"input": "a.png", "output": "b.png", "export": "saved"}
+    files = [f"--{name}={tmp_path / place}" for name, place in places.items()]
+    outcome = program("segment", *files, f"--{flag}" if value is True else f"--{flag}={value}")
+    message = f"blade-segment: {flag}: expected none with --export, got {value!r}\n"
+    assert (outcome.status, outcome.err) == (1, message)
+    assert not (tmp_path / "b.png").exists()
+
+
 def test_a_border_too_heavy_for_the_model_is_refused_first(program, halves, tmp_path):
     image_io.write_image(tmp_path / "a.png", image_io.Image(halves))
     files = f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'b.png'}"

@@ -16,7 +16,7 @@ from blade_tf.interpolation import interpolate
 from blade_tf.sampling import gaussian
 from blade_tf.upscaling import UpscaleModel
 
-SELECTION = {"strength_thresholds": [0.05], "coherence_thresholds": [0.5], "orientations": 4}
+SELECTION = {"strength_thresholds": np.array([0.05]), "coherence_thresholds": [0.5], "orientations": 4}
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_saved_model_is_the_same(tmp_path):
         ((1, 0.8, 0.5, [SELECTION]), "factor: expected an integer of at least 2, got 1"),
         ((2, 0.0, 0.5, [SELECTION]), "sigma: expected a positive number, got 0"),
         ((2, 1.6, 0.5, [SELECTION]), "sigma: expected a condition of at least 0.0001, got .* of sigma 1.6: too wide"),
-        ((2, 1e5, 0.5, [SELECTION]), r"sigma: expected a kernel of at most 501 pixels along each axis, got 100000"),
+        ((2, 1e5, 0.5, [SELECTION]), "sigma: expected at most 83.3 high-resolution pixels, got 100000"),
         ((2, 0.8, 1.5, [SELECTION]), r"position: expected a number in \[0, 1\], got 1.5"),
         ((2, 0.8, 0.5, [SELECTION], (3, 4)), "footprint: expected two odd sizes"),
     ],
@@ -152,6 +152,7 @@ def test_bad_images_are_refused(f, message):
     [
         ("sampling.factor", 1, "sampling: factor: expected an integer of at least 2, got 1"),
         ("sampling.blur", 0.0, "sampling: sigma: expected a positive number, got 0"),
+        ("sampling.blur", 0.8, "sampling.blur: expected one that can be undone, below about 0.74 pixels, got 0.8"),
         ("sampling.position", 1.5, r"sampling: position: expected a number in \[0, 1\], got 1.5"),
         ("sampling.factor", 5, "data.crop: expected a multiple of sampling.factor = 5, got 96"),
         ("train.crop", 31, "train.crop: expected a multiple of sampling.factor = 2, got 31"),

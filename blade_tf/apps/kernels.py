@@ -11,10 +11,10 @@ import numpy as np
 
 from blade_tf import arguments, image_io, names
 from blade_tf import image as image_lib
+from blade_tf.sampling import LARGEST
 
-__all__ = ["LARGEST", "disk", "gaussian", "motion", "parse", "parse_gaussian", "width"]
+__all__ = ["disk", "gaussian", "motion", "parse", "parse_gaussian", "width"]
 
-LARGEST = 501  # pixels along each axis of a shape given by numbers
 _FINE = 9  # samples of a pixel along each axis
 
 

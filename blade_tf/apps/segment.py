@@ -31,6 +31,12 @@ __all__ = ["Segmentation", "Settings", "checkerboard", "export", "load", "segmen
 CHECKER = 5  # px, as in Getreuer's article
 
 
+@functools.lru_cache(maxsize=8)
+def _keras_file(path: str, _: Any) -> models.EvolutionModel:
+    with tf.init_scope():  # a graph that is being traced must not own the filters
+        return models.load(path)
+
+
 def load(model: str | os.PathLike[str]) -> models.EvolutionModel:
     """A model of TV flow by its name, from a folder that training wrote, or from a .keras file.
 
@@ -38,8 +44,7 @@ def load(model: str | os.PathLike[str]) -> models.EvolutionModel:
       ValueError: for an unknown name, or a model of another equation, which of .keras files is not known.
     """
     if str(model).endswith(".keras"):
-        with tf.init_scope():  # a graph that is being traced must not own the filters
-            return models.load(model)
+        return _keras_file(str(model), models.version(model))
     trained = models.load_trained(model)
     trained.check_task("evolution")
     if trained.config["pde"]["name"] != "tv_flow":

@@ -160,7 +160,7 @@ class Upscaler:
         return colour.Evolution(models.load_trained(self.model), self.way)
 
     def __call__(self, image: Any) -> tf.Tensor:
-        """[N, factor h, factor w, C] from f, float [N, h, w, C]."""
+        """[N, factor h, factor w, C] from f, float [N, h, w, C], C 1 or 3."""
         evolution = self.evolution
         if self.relaxation is None:
             return upscale_exactly(image, self.sampling, evolution.rate, evolution.gray.dt, self.steps)

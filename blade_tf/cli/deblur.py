@@ -41,7 +41,8 @@ _ESTIMATE = flags.DEFINE_boolean("estimate", True, "Estimate the noise level whe
 _REGULARISER = flags.DEFINE_string(
     "regulariser",
     None,
-    "Name of a pretrained model, or folder of a trained one; default: by the noise level.",
+    "Name of a pretrained model, or folder of a trained one; default: by the noise level; with --export: "
+    f"{deblur.REGULARISER}.",
 )
 _DT = flags.DEFINE_float("dt", None, "Length of a time step in the regulariser's unit; default: by the noise level.")
 _LAMBDA = flags.DEFINE_string(
@@ -80,10 +81,12 @@ def _settings() -> deblur.Settings:
         except ValueError:
             raise ValueError(f"lambda: expected a number or 'discrepancy', got {_LAMBDA.value!r}") from None
         arguments.positive("lambda", weight)
-    if _REGULARISER.value is not None:
-        deblur.regulariser(_REGULARISER.value, _COLOUR.value)
+    # With --export the files get what the SavedModel would make of them.
+    regulariser = _REGULARISER.value or (deblur.REGULARISER if _FILES.export.value else None)
+    if regulariser is not None:
+        deblur.regulariser(regulariser, _COLOUR.value)
     dt = None if _DT.value is None else arguments.positive("dt", _DT.value)
-    return deblur.Settings(_REGULARISER.value, dt, weight, _STEPS.value)
+    return deblur.Settings(regulariser, dt, weight, _STEPS.value)
 
 
 def _function(settings: deblur.Settings) -> Callable[[image_io.Image], np.ndarray]:

@@ -93,6 +93,8 @@ def _text(found: segment.Segmentation, means: np.ndarray) -> str:
 
 def _run() -> None:
     common.check_files("start", "stretch", "overlay")
+    if _FILES.export.value:
+        common.refuse("with --export", "start", "stretch")
     model = segment.load(_MODEL.value) if _MODEL.value is not None else None
     settings = _settings()
     chan_vese.border_weight(settings, model)  # before any file is touched

@@ -7,7 +7,7 @@ import numpy as np
 
 from blade_tf import config as config_lib
 from blade_tf.data.crops import training_crops
-from blade_tf.sampling import Sampling, gaussian
+from blade_tf.sampling import LEAST_CONDITION, Sampling, gaussian
 
 __all__ = ["check", "degraded", "examples", "sampling"]
 
@@ -22,9 +22,14 @@ def check(config: ml_collections.ConfigDict) -> None:
     """ValueError, naming the key, for what makes no sense."""
     config_lib.check(config)
     try:
-        factor = sampling(config).factor
+        given = sampling(config)
     except ValueError as error:
         raise ValueError(f"sampling: {error}") from error
+    factor = given.factor
+    if given.condition < LEAST_CONDITION:
+        raise ValueError(
+            f"sampling.blur: expected one that can be undone, below about 0.74 pixels, got {config.sampling.blur:g}"
+        )
     for section in ("data", "train"):
         if config[section].crop % factor:
             raise ValueError(

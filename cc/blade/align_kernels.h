@@ -39,6 +39,8 @@ struct AlignKernels {
   void (*median)(const float* const* rows, int64_t n, float* out);
 };
 
+BLADE_DECLARE_KERNELS(AlignKernels)
+
 }  // namespace blade
 
 #endif  // BLADE_ALIGN_KERNELS_H_

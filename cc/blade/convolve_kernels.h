@@ -14,6 +14,9 @@ struct ConvolveKernels {
                     F* out);
 };
 
+BLADE_DECLARE_KERNELS(ConvolveKernels<float>)
+BLADE_DECLARE_KERNELS(ConvolveKernels<double>)
+
 }  // namespace blade
 
 #endif  // BLADE_CONVOLVE_KERNELS_H_

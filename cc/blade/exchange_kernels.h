@@ -27,6 +27,9 @@ struct ExchangeKernels {
                            const F* partner_g, int64_t n, F* c_grad);
 };
 
+BLADE_DECLARE_KERNELS(ExchangeKernels<float>)
+BLADE_DECLARE_KERNELS(ExchangeKernels<double>)
+
 }  // namespace blade
 
 #endif  // BLADE_EXCHANGE_KERNELS_H_

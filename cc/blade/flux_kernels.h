@@ -58,6 +58,9 @@ struct FluxKernels {
                  F* out);
 };
 
+BLADE_DECLARE_KERNELS(FluxKernels<float>)
+BLADE_DECLARE_KERNELS(FluxKernels<double>)
+
 }  // namespace blade
 
 #endif  // BLADE_FLUX_KERNELS_H_

@@ -12,7 +12,9 @@
 #include <immintrin.h>
 #endif
 
-#if defined(BLADE_AVX512)
+#if defined(BLADE_AVX512) && defined(__clang__)
+#define BLADE_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl")))
+#elif defined(BLADE_AVX512)
 #define BLADE_TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")))
 #elif defined(BLADE_AVX2)
 #define BLADE_TARGET __attribute__((target("avx2,fma")))

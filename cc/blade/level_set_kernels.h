@@ -19,6 +19,9 @@ struct LevelSetKernels {
   void (*channel)(const F* phi, const F* heaviside, const F* f, int64_t n, double* sums);
 };
 
+BLADE_DECLARE_KERNELS(LevelSetKernels<float>)
+BLADE_DECLARE_KERNELS(LevelSetKernels<double>)
+
 }  // namespace blade
 
 #endif  // BLADE_LEVEL_SET_KERNELS_H_

@@ -59,6 +59,9 @@ struct PairsStepKernels {
                       const F* r, const F* u, F dt, F bank_dt, int64_t n, F* out);
 };
 
+BLADE_DECLARE_KERNELS(PairsStepKernels<float>)
+BLADE_DECLARE_KERNELS(PairsStepKernels<double>)
+
 }  // namespace blade
 
 #endif  // BLADE_PAIRS_KERNELS_H_

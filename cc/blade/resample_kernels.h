@@ -39,6 +39,8 @@ struct ResampleKernels {
   void (*sums)(const ResampleBatch& batch, float* out);
 };
 
+BLADE_DECLARE_KERNELS(ResampleKernels)
+
 }  // namespace blade
 
 #endif  // BLADE_RESAMPLE_KERNELS_H_

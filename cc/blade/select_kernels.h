@@ -59,6 +59,9 @@ struct SelectKernels {
                       const SoftRow<F>& out);
 };
 
+BLADE_DECLARE_KERNELS(SelectKernels<float>)
+BLADE_DECLARE_KERNELS(SelectKernels<double>)
+
 }  // namespace blade
 
 #endif  // BLADE_SELECT_KERNELS_H_

@@ -19,6 +19,20 @@ bool ProcessorHas(SimdLevel level);
 template <typename Kernels, SimdLevel kLevel>
 const Kernels& KernelsOf();
 
+#ifdef BLADE_X86
+#define BLADE_DECLARE_KERNELS(Kernels)                       \
+  template <>                                                \
+  const Kernels& KernelsOf<Kernels, SimdLevel::kPortable>(); \
+  template <>                                                \
+  const Kernels& KernelsOf<Kernels, SimdLevel::kAvx2>();     \
+  template <>                                                \
+  const Kernels& KernelsOf<Kernels, SimdLevel::kAvx512>();
+#else
+#define BLADE_DECLARE_KERNELS(Kernels) \
+  template <>                          \
+  const Kernels& KernelsOf<Kernels, SimdLevel::kPortable>();
+#endif
+
 // Those of a level that is known when the program runs.
 template <typename Kernels>
 const Kernels& KernelsAt([[maybe_unused]] SimdLevel level) {

@@ -36,8 +36,8 @@ REGISTER_OP("BladeAlign")
     .Doc(R"doc(
 The optical flow between two images, coarse to fine: moving(x + flow(x)) shows what reference(x) does.
 
-On each level of a pyramid, from the coarsest, the flow of the level before is doubled, moved by block matching where the
-level is not one of the `unmatched` finest, and refined by Gauss-Newton steps to the least sum of robust squared differences and of its own squared differences; each is
+On each level of a pyramid, from the coarsest, the flow of the level before is doubled, moved by block matching (not on
+the finest `unmatched` levels), and refined by Gauss-Newton steps to the least sum of robust squared differences and of its own squared differences; each is
 followed by medians of five along x and along y.
 
 reference, moving: [N, H, W], at least one pixel each.
