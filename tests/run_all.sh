@@ -61,7 +61,8 @@ python -c 'import tensorflow; print(tensorflow.load_op_library("bazel-bin/_blade
 bazel shutdown
 
 section "pytest"
-python -m pytest
+# Two processes: a module's tests stay together, as they share what they build, and two cores are enough for them.
+python -m pytest --numprocesses=2 --dist=loadfile
 
 section "packages"
 tests/packaging/check.sh "$venv/bin/python"
