@@ -104,7 +104,7 @@ class ResampleModel(keras.Model):
         if np.shape(footprint) != (2,):
             raise ValueError(f"footprint: expected two odd sizes, got {footprint!r}")
         self.selection = Selection(**selection)
-        self._selection = self.selection.told(selection)
+        self._selection = self.selection.config_of(selection)
         if self.selection.soft is not None or self.selection.center != "pixel":
             raise ValueError(
                 "selection: expected one at pixels without a soft feature, "

@@ -77,7 +77,7 @@ class RestorationModel(keras.Model):
         if knots and not (len(noise) == 2 and 0 < noise[0] <= noise[1]):
             raise ValueError(f"noise: expected two levels above 0 with knots, the least first, got {tuple(noise)}")
         self.selections = [Selection(**given) for given in selections]
-        self._selections = [one.told(given) for one, given in zip(self.selections, selections, strict=True)]
+        self._selections = [one.config_of(given) for one, given in zip(self.selections, selections, strict=True)]
         self.footprint = layers.odd_footprint(footprint)
         self.residual_footprint = layers.odd_footprint(residual_footprint)
         self.output_form = output

@@ -217,7 +217,7 @@ class Selection(keras.layers.Layer):
             index, keras.KerasTensor(image.shape[:-1], "int32"), keras.KerasTensor(image.shape[:-1], image.dtype)
         )
 
-    def told(self, names: Iterable[str]) -> dict[str, Any]:
+    def config_of(self, names: Iterable[str]) -> dict[str, Any]:
         """The arguments of these names, in Python's own types, for the config of another layer."""
         config = self.get_config()
         return {name: config[name] for name in names}

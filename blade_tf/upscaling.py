@@ -64,7 +64,7 @@ class UpscaleModel(keras.Model):
             )
         self.factor, self.sigma, self.position = int(factor), float(sigma), float(position)
         self.selections = [Selection(**given) for given in selections]
-        self._selections = [one.told(given) for one, given in zip(self.selections, selections, strict=True)]
+        self._selections = [one.config_of(given) for one, given in zip(self.selections, selections, strict=True)]
         self.stages = [Blade(selection.num_bins * self.factor**2, footprint) for selection in self.selections]
         self.footprint = tuple(footprint)
         self.supports_jit = ops.compiles_with_xla()

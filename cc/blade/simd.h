@@ -19,6 +19,7 @@ bool ProcessorHas(SimdLevel level);
 template <typename Kernels, SimdLevel kLevel>
 const Kernels& KernelsOf();
 
+// For the header of a struct of inner loops: that the levels define theirs.
 #ifdef BLADE_X86
 #define BLADE_DECLARE_KERNELS(Kernels)                       \
   template <>                                                \
