@@ -9,14 +9,15 @@ from numpy.typing import ArrayLike
 
 from blade_tf.files import PathLike, atomic_write
 
-__all__ = ["known", "read_flow", "write_flow"]
+__all__ = ["UNKNOWN", "known", "read_flow", "write_flow"]
 
+UNKNOWN = 1e9  # beyond it a displacement marks a pixel without one
 TAG = b"PIEH"  # 202021.25 as a little-endian float32
 
 
 def known(flow: np.ndarray) -> np.ndarray:
-    """Where a flow [..., 2] is known, bool [...]: both displacements are at most 1e9."""
-    return (np.abs(flow) <= 1e9).all(-1)
+    """Where a flow [..., 2] is known, bool [...]: both displacements are at most `UNKNOWN`."""
+    return (np.abs(flow) <= UNKNOWN).all(-1)
 
 
 def read_flow(path: PathLike) -> np.ndarray:

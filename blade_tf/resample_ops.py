@@ -8,10 +8,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from blade_tf import native, ops
+from blade_tf.flow_io import UNKNOWN
 
 __all__ = ["UNKNOWN", "blade_resample", "powers"]
-
-UNKNOWN = 1e9  # beyond it a displacement marks a pixel without one, as in .flo files
 
 
 def powers(order: int, constant: bool) -> dict[str, tuple[int, int]]:

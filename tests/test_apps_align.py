@@ -253,7 +253,7 @@ GOOD = np.zeros([1, 8, 9, 1], np.float32)
     [
         (GOOD, GOOD[:, 1:], 5, r"moving: expected the shape of the reference, \(1, 8, 9, 1\), got \(1, 7, 9, 1\)"),
         (GOOD, np.repeat(GOOD, 3, -1), 5, "moving: expected the shape of the reference"),
-        (GOOD[0], GOOD, 5, r"reference: expected float32 or float64 \[N, H, W, C\], got float32 \(8, 9, 1\)"),
+        (GOOD[0], GOOD, 5, r"reference: expected float32 or float64 \[N, H, W, C\], got float32 \[8, 9, 1\]"),
         (GOOD, GOOD.astype(np.uint8), 5, "moving: expected float32 or float64 .*, got uint8"),
         (GOOD * np.nan, GOOD, 5, "reference: expected finite values, got NaN"),
         (GOOD, GOOD + np.inf, 5, "moving: expected finite values, got NaN or infinity"),

@@ -25,9 +25,7 @@ PARAMETERS = AlignParameters()
 
 
 def _gray(name: str, image: Any) -> tf.Tensor:
-    image = tf.convert_to_tensor(image)
-    if image.shape.rank != 4 or image.dtype not in (tf.float32, tf.float64):
-        raise ValueError(f"{name}: expected float32 or float64 [N, H, W, C], got {image.dtype.name} {image.shape}")
+    image = arguments.images(name, image, (tf.float32, tf.float64))
     if image.shape[3] is None:
         raise ValueError(f"{name}: expected a known number of channels, got {image.shape}")
     image = tf.cast(image, tf.float32)
@@ -59,8 +57,6 @@ def align(reference: Any, moving: Any, levels: int = LEVELS, parameters: AlignPa
     shapes = [tf.convert_to_tensor(image).shape for image in (reference, moving)]
     if not shapes[0].is_compatible_with(shapes[1]):
         raise ValueError(f"moving: expected the shape of the reference, {shapes[0]}, got {shapes[1]}")
-    if 0 in shapes[0][1:]:
-        raise ValueError(f"reference: expected at least one pixel, got {shapes[0]}")
     checks = [
         (tf.reduce_all(tf.shape(images[0]) == tf.shape(images[1])), "moving: expected the shape of the reference"),
         (tf.reduce_all(tf.shape(images[0])[1:] > 0), "reference: expected at least one pixel"),

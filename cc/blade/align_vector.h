@@ -175,9 +175,6 @@ constexpr AlignKernels kAlignKernels = {Sum,         Distance, Better, HalveAcro
 
 }  // namespace
 
-template <>
-const AlignKernels& KernelsOf<AlignKernels, kLevel>() {
-  return kAlignKernels;
-}
+BLADE_DEFINE_KERNELS(AlignKernels, kAlignKernels)
 
 }  // namespace blade

@@ -50,13 +50,7 @@ constexpr ConvolveKernels<F> kConvolveKernels = {Correlate<F>};
 
 }  // namespace
 
-template <>
-const ConvolveKernels<float>& KernelsOf<ConvolveKernels<float>, kLevel>() {
-  return kConvolveKernels<float>;
-}
-template <>
-const ConvolveKernels<double>& KernelsOf<ConvolveKernels<double>, kLevel>() {
-  return kConvolveKernels<double>;
-}
+BLADE_DEFINE_KERNELS(ConvolveKernels<float>, kConvolveKernels<float>)
+BLADE_DEFINE_KERNELS(ConvolveKernels<double>, kConvolveKernels<double>)
 
 }  // namespace blade

@@ -59,13 +59,7 @@ constexpr ExchangeKernels<F> kExchangeKernels = {Add<F>,       Limit<F>,   Excha
 
 }  // namespace
 
-template <>
-const ExchangeKernels<float>& KernelsOf<ExchangeKernels<float>, kLevel>() {
-  return kExchangeKernels<float>;
-}
-template <>
-const ExchangeKernels<double>& KernelsOf<ExchangeKernels<double>, kLevel>() {
-  return kExchangeKernels<double>;
-}
+BLADE_DEFINE_KERNELS(ExchangeKernels<float>, kExchangeKernels<float>)
+BLADE_DEFINE_KERNELS(ExchangeKernels<double>, kExchangeKernels<double>)
 
 }  // namespace blade

@@ -97,14 +97,8 @@ constexpr FluxKernels<float> kFloat = {
 
 }  // namespace
 
-template <>
-const FluxKernels<float>& KernelsOf<FluxKernels<float>, kLevel>() {
-  return kFloat;
-}
-template <>
-const FluxKernels<double>& KernelsOf<FluxKernels<double>, kLevel>() {
-  return kFluxKernels<double>;
-}
+BLADE_DEFINE_KERNELS(FluxKernels<float>, kFloat)
+BLADE_DEFINE_KERNELS(FluxKernels<double>, kFluxKernels<double>)
 
 }  // namespace blade
 

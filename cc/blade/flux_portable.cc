@@ -2,13 +2,7 @@
 
 namespace blade {
 
-template <>
-const FluxKernels<float>& KernelsOf<FluxKernels<float>, kLevel>() {
-  return kFluxKernels<float>;
-}
-template <>
-const FluxKernels<double>& KernelsOf<FluxKernels<double>, kLevel>() {
-  return kFluxKernels<double>;
-}
+BLADE_DEFINE_KERNELS(FluxKernels<float>, kFluxKernels<float>)
+BLADE_DEFINE_KERNELS(FluxKernels<double>, kFluxKernels<double>)
 
 }  // namespace blade

@@ -23,6 +23,13 @@
 #endif
 #define BLADE_INLINE inline BLADE_TARGET __attribute__((always_inline))
 
+// What this level's inner loops are.
+#define BLADE_DEFINE_KERNELS(Kernels, kernels)  \
+  template <>                                   \
+  const Kernels& KernelsOf<Kernels, kLevel>() { \
+    return kernels;                             \
+  }
+
 namespace blade {
 namespace {
 

@@ -136,13 +136,7 @@ constexpr LevelSetKernels<F> kLevelSetKernels = {Geometry<F>, Channel<F>};
 
 }  // namespace
 
-template <>
-const LevelSetKernels<float>& KernelsOf<LevelSetKernels<float>, kLevel>() {
-  return kLevelSetKernels<float>;
-}
-template <>
-const LevelSetKernels<double>& KernelsOf<LevelSetKernels<double>, kLevel>() {
-  return kLevelSetKernels<double>;
-}
+BLADE_DEFINE_KERNELS(LevelSetKernels<float>, kLevelSetKernels<float>)
+BLADE_DEFINE_KERNELS(LevelSetKernels<double>, kLevelSetKernels<double>)
 
 }  // namespace blade

@@ -58,14 +58,8 @@ constexpr PairsStepKernels<float> kFloat = {
 
 }  // namespace
 
-template <>
-const PairsStepKernels<float>& KernelsOf<PairsStepKernels<float>, kLevel>() {
-  return kFloat;
-}
-template <>
-const PairsStepKernels<double>& KernelsOf<PairsStepKernels<double>, kLevel>() {
-  return kPairsStepKernels<double>;
-}
+BLADE_DEFINE_KERNELS(PairsStepKernels<float>, kFloat)
+BLADE_DEFINE_KERNELS(PairsStepKernels<double>, kPairsStepKernels<double>)
 
 }  // namespace blade
 

@@ -2,13 +2,7 @@
 
 namespace blade {
 
-template <>
-const PairsStepKernels<float>& KernelsOf<PairsStepKernels<float>, kLevel>() {
-  return kPairsStepKernels<float>;
-}
-template <>
-const PairsStepKernels<double>& KernelsOf<PairsStepKernels<double>, kLevel>() {
-  return kPairsStepKernels<double>;
-}
+BLADE_DEFINE_KERNELS(PairsStepKernels<float>, kPairsStepKernels<float>)
+BLADE_DEFINE_KERNELS(PairsStepKernels<double>, kPairsStepKernels<double>)
 
 }  // namespace blade

@@ -151,9 +151,6 @@ constexpr ResampleKernels kResampleKernels = {Places<float>, Places<double>, Mon
 
 }  // namespace
 
-template <>
-const ResampleKernels& KernelsOf<ResampleKernels, kLevel>() {
-  return kResampleKernels;
-}
+BLADE_DEFINE_KERNELS(ResampleKernels, kResampleKernels)
 
 }  // namespace blade

@@ -733,13 +733,7 @@ constexpr SelectKernels<F> kSelectKernels = {
 
 }  // namespace
 
-template <>
-const SelectKernels<float>& KernelsOf<SelectKernels<float>, kLevel>() {
-  return kSelectKernels<float>;
-}
-template <>
-const SelectKernels<double>& KernelsOf<SelectKernels<double>, kLevel>() {
-  return kSelectKernels<double>;
-}
+BLADE_DEFINE_KERNELS(SelectKernels<float>, kSelectKernels<float>)
+BLADE_DEFINE_KERNELS(SelectKernels<double>, kSelectKernels<double>)
 
 }  // namespace blade
